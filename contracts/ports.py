@@ -1,0 +1,138 @@
+"""The stores and services at which the stages meet, as Protocols. infra/ holds an adapter for each, and a memory twin.
+
+Every call of a port is bounded in time and raises `Unavailable` when what stands behind it is down or hangs.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+import pandas as pd
+
+from contracts.records import (
+    FeatureRead,
+    KeptAnswer,
+    LogEntry,
+    ModelVersion,
+    OutcomeRecord,
+    PredictionRecord,
+    RunState,
+    Scored,
+)
+from contracts.system import Columns, Matrix, System
+
+
+class Clock(Protocol):
+    """The platform's time, in UTC; a demo's clock may run fast."""
+
+    def now(self) -> datetime: ...
+
+
+class FeatureReader(Protocol):
+    """Online features, for the gateway."""
+
+    async def online(self, system: System, rows: Columns, now: datetime) -> FeatureRead:
+        """Features of each row as of `now`; a value missing, or older than its view's ttl, takes its default."""
+
+
+class FeatureStore(Protocol):
+    """Offline features and materialisation, for the pipelines."""
+
+    def write(self, system: System, view: str, states: pd.DataFrame) -> None:
+        """Append states of a view: its entity columns, `event_timestamp` (UTC), its features. Twice is once."""
+
+    def historical(self, system: System, rows: pd.DataFrame) -> pd.DataFrame:
+        """`rows` with a column for each of `Features.names`, each as of the row's `at` (seconds since the epoch)."""
+
+    def materialize(self, system: System, until: datetime) -> Mapping[str, int]:
+        """Bring the online store up to `until`: entities written, by view. Interrupted, it starts where it stopped."""
+
+
+class Scorer(Protocol):
+    """Model serving, for the gateway."""
+
+    async def score(self, system: str, features: Matrix) -> Scored:
+        """Scores of the champion; `Unavailable` when there is none."""
+
+
+class Log(Protocol):
+    """The log that the gateway appends to before it answers."""
+
+    async def recall(self, system: str, key: str) -> KeptAnswer | None:
+        """The answer kept under an idempotency key."""
+
+    async def append(self, record: PredictionRecord, keep: KeptAnswer | None = None) -> KeptAnswer | None:
+        """Append, and keep the answer with it, both or neither. Where the key has an answer already nothing is
+        appended and that answer returned; else `keep` itself is."""
+
+    async def append_outcome(self, outcome: OutcomeRecord) -> None: ...
+
+
+class LogConsumer(Protocol):
+    """The log as the recorder drains it: at least once, in order, no entry lost before it is acknowledged."""
+
+    def read(self, most: int, wait_seconds: float) -> Sequence[LogEntry]:
+        """Entries that some consumer took and never acknowledged come first, then new ones."""
+
+    def acknowledge(self, entry_ids: Sequence[str]) -> None: ...
+
+    def reject(self, entry: LogEntry, reason: str) -> None:
+        """Move a poison entry to the dead-letter stream and acknowledge it."""
+
+    def lag(self) -> int:
+        """Entries not yet acknowledged."""
+
+    def dead_letters(self) -> int: ...
+
+
+class Archive(Protocol):
+    """The log at rest, by system and day; what is appended twice is read once."""
+
+    def append(self, records: Sequence[PredictionRecord | OutcomeRecord]) -> None: ...
+
+    def predictions(self, system: System, since: datetime, until: datetime) -> pd.DataFrame:
+        """One row a candidate: prediction_id, position (in the rows), place (where it was shown, -1 if not), item,
+        at, model_version, variant, score, propensity, degraded, then the row columns and the features."""
+
+    def labelled(self, system: System, since: datetime, until: datetime, now: datetime) -> pd.DataFrame:
+        """The shown rows of `predictions` that are mature at `now`, with the target's column: the latest outcome
+        that occurred within the label delay, 0.0 where there was none."""
+
+
+class Registry(Protocol):
+    """Registered models and the names that point at them."""
+
+    def register(
+        self, system: str, model: bytes, run_id: str, feature_names: Sequence[str], metrics: Mapping[str, float]
+    ) -> ModelVersion: ...
+
+    def fetch(self, version: ModelVersion) -> bytes:
+        """The model's bytes, checked against their SHA-256; else `CorruptModel`."""
+
+    def resolve(self, system: str, alias: str) -> ModelVersion | None: ...
+
+    def versions(self, system: str) -> Sequence[ModelVersion]: ...
+
+    def point(self, system: str, alias: str, version: str) -> None:
+        """Move an alias; pointing `champion` elsewhere remembers where it pointed."""
+
+    def rollback(self, system: str) -> ModelVersion:
+        """Point `champion` at the one before it; `NotFound` when there was none."""
+
+    def annotate(self, system: str, version: str, tags: Mapping[str, str]) -> None: ...
+
+
+class Dispatcher(Protocol):
+    """Pipelines started by name, and events that may start them."""
+
+    def run(self, deployment: str, parameters: Mapping[str, Any]) -> str:
+        """Start a deployment (`train`, `promote` …): the run's id."""
+
+    def state(self, run_id: str) -> RunState: ...
+
+    def follow(self, run_id: str) -> Iterator[str]:
+        """What the run logs, line by line, until it has finished."""
+
+    def runs(self, deployment: str, system: str, since: datetime) -> Sequence[RunState]: ...
+
+    def emit(self, event: str, system: str, payload: Mapping[str, Any]) -> None: ...

@@ -1,0 +1,108 @@
+"""What the stores between the stages hold: the log's records, registered models, features as they were read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.system import Columns, Floats, Matrix
+
+Variant = Literal["champion", "fallback"]
+FALLBACK_VERSION = "fallback"  # the model version of an answer that no model gave
+
+
+@dataclass(frozen=True)
+class FeatureRead:
+    """Features as served, rows × `Features.names`, and what had to be replaced by its default."""
+
+    matrix: Matrix
+    degraded: tuple[str, ...] = ()  # "VIEW: missing" or "VIEW: stale", each once, sorted
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A model's scores, one a row, and the version that gave all of them."""
+
+    scores: Floats
+    model_version: str
+
+
+@dataclass(frozen=True)
+class PredictionRecord:
+    """All of one served prediction: what training, monitoring and an audit need, with nothing left to recompute."""
+
+    prediction_id: str
+    system: str
+    at: datetime
+    model_version: str
+    variant: Variant
+    request: Mapping[str, Any]
+    rows: Columns  # the row columns, `at` among them
+    feature_names: tuple[str, ...]
+    features: Matrix
+    scores: Floats
+    shown: NDArray[np.int64]
+    propensity: Floats
+    result: Mapping[str, Any]
+    degraded: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class OutcomeRecord:
+    """What became of one item of a prediction (of the prediction itself where `item` is None)."""
+
+    prediction_id: str
+    system: str
+    item: str | None
+    label: float
+    occurred_at: datetime
+    received_at: datetime
+
+
+@dataclass(frozen=True)
+class KeptAnswer:
+    """The answer given under an idempotency key, kept so that the same request again is answered the same."""
+
+    key: str
+    body_digest: str
+    answer: bytes
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """One entry of the log as the recorder gets it: a record, or the reason why it is not one."""
+
+    entry_id: str
+    record: PredictionRecord | OutcomeRecord | None
+    fault: str | None = None
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A registered model: ONNX bytes known by their SHA-256, and what was measured when it was trained."""
+
+    system: str
+    version: str
+    sha256: str
+    run_id: str
+    feature_names: tuple[str, ...]
+    created_at: datetime
+    metrics: Mapping[str, float] = field(default_factory=dict)  # hold-out metrics, `log_loss` among them
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunState:
+    """Where a dispatched pipeline run stands."""
+
+    run_id: str
+    name: str
+    state: Literal["scheduled", "running", "completed", "failed", "cancelled"]
+    message: str = ""
+
+    @property
+    def finished(self) -> bool:
+        return self.state in ("completed", "failed", "cancelled")

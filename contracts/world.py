@@ -1,0 +1,52 @@
+"""A system's simulated clients, with known truth: what the tests and the demo hold the platform against."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A change in the world from `at` on: in its data, in its concept (what leads to the label), or both."""
+
+    kind: Literal["none", "data", "concept", "both"] = "none"
+    at: datetime | None = None
+    strength: float = 1.0
+
+
+@dataclass(frozen=True)
+class SimulatedOutcome:
+    """What one simulated client does about one item of an answer, and when."""
+
+    item: str | None
+    label: float
+    occurred_at: datetime
+
+
+class World(Protocol):
+    """Clients that repeat from their seed. Times are UTC; every method takes them, none reads a clock."""
+
+    def history(self, start: datetime, end: datetime, rows: int) -> Iterator[pd.DataFrame]:
+        """Events of the system's source in time order, in frames of at most 100,000 rows; labels as in the end."""
+
+    def requests(self, count: int, at: datetime, stream: int) -> Sequence[dict[str, Any]]:
+        """Bodies for the gateway of `count` requests made at `at`; the same stream and `at` repeat the same."""
+
+    def outcomes(
+        self, request: Mapping[str, Any], result: Mapping[str, Any], at: datetime, stream: int
+    ) -> Sequence[SimulatedOutcome]:
+        """What follows from an answer's `result` given at `at`; outcomes of 0 that the client never sends are left out."""
+
+    def truth(self, rows: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+        """The true probability of the label for each row (row columns and `at`): the oracle's score."""
+
+
+class WorldFactory(Protocol):
+    """Builds the world of a system."""
+
+    def __call__(self, seed: int, drift: Drift = Drift()) -> World: ...

@@ -1,0 +1,116 @@
+"""All settings, read once: the only reader of the environment. Every name is FLYWHEEL_ and the field in capitals."""
+
+import os
+import secrets
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from contracts.errors import SetupError
+
+PREFIX = "FLYWHEEL_"
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseModel):
+    """One frozen object; an unknown FLYWHEEL_ variable is refused, for it is likely a misspelt one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    state_dir: Path = Field(ROOT / ".flywheel", description="where the embedded stack keeps everything it writes")
+    host: str = Field("127.0.0.1", description="the address every server binds")
+    gateway_port: int = Field(8080, description="the gateway's port")
+    serving_port: int = Field(3000, description="BentoML's port")
+    mlflow_port: int = Field(5000, description="MLflow's port")
+    prefect_port: int = Field(4200, description="Prefect's port")
+    evidently_port: int = Field(8000, description="the port of Evidently's UI")
+    console_port: int = Field(8090, description="the console's port")
+    redis_port: int = Field(6390, description="the embedded Redis server's port")
+    recorder_port: int = Field(8070, description="the port of the recorder's health and metrics")
+    runner_port: int = Field(8071, description="the port of the flow runner's health")
+    redis_url: str = Field("", description="the features' Redis; empty: the embedded one")
+    log_redis_url: str = Field("", description="the log's Redis; empty: the same as the features'")
+    mlflow_url: str = Field("", description="MLflow's address; empty: the embedded one")
+    prefect_url: str = Field("", description="Prefect's address, without /api; empty: the embedded one")
+    serving_url: str = Field("", description="serving's address; empty: the embedded one")
+    gateway_url: str = Field("", description="the gateway's address, for clients; empty: the embedded one")
+    evidently_url: str = Field("", description="Evidently's address; empty: the embedded one")
+    clock_origin: datetime | None = Field(None, description="what the clock showed at clock_started; empty: real time")
+    clock_started: datetime | None = Field(None, description="when the clock was started, in real time")
+    clock_speed: float = Field(1.0, gt=0, description="how fast the clock runs until it has caught up with real time")
+    rate_limit: float = Field(2000.0, gt=0, description="requests a second that the gateway takes from one key")
+    body_limit: int = Field(1_048_576, gt=0, description="bytes that the gateway takes in one body")
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Settings from the environment; raises SetupError in one sentence that names the variable."""
+        source = os.environ if environ is None else environ
+        given = {k.removeprefix(PREFIX).lower(): v for k, v in source.items() if k.startswith(PREFIX)}
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = PREFIX + str(first["loc"][0]).upper()
+            if first["type"] == "extra_forbidden":
+                known = ", ".join(PREFIX + field.upper() for field in cls.model_fields)
+                raise SetupError(f"{name} is not a setting; unset it or use one of: {known}.") from error
+            raise SetupError(f"{name}={first['input']!r} cannot be used: {first['msg']}.") from error
+
+    def environ(self) -> dict[str, str]:
+        """These settings as the environment of a child process; what stands at its default is left out."""
+        given = self.model_dump(mode="json", exclude_defaults=True)
+        return {PREFIX + name.upper(): str(value) for name, value in given.items()}
+
+    def path(self, *parts: str) -> Path:
+        """A path in the state folder; its parent is made."""
+        path = self.state_dir.joinpath(*parts)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def secret(self, name: str) -> str:
+        """A secret of this stack, made on first use in a file only its owner can read."""
+        path = self.path("secrets", name)
+        path.parent.chmod(0o700)
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return path.read_text().strip()
+        with os.fdopen(handle, "w") as file:
+            file.write(made := secrets.token_urlsafe(32))
+        return made
+
+    def _url(self, given: str, port: int) -> str:
+        return given or f"http://{self.host}:{port}"
+
+    @cached_property
+    def redis(self) -> str:
+        """The features' Redis as a URL, its password included: never to be logged."""
+        return self.redis_url or f"redis://:{self.secret('redis_password')}@{self.host}:{self.redis_port}/0"
+
+    @cached_property
+    def log_redis(self) -> str:
+        return self.log_redis_url or self.redis
+
+    @property
+    def mlflow(self) -> str:
+        return self._url(self.mlflow_url, self.mlflow_port)
+
+    @property
+    def prefect(self) -> str:
+        return self._url(self.prefect_url, self.prefect_port)
+
+    @property
+    def serving(self) -> str:
+        return self._url(self.serving_url, self.serving_port)
+
+    @property
+    def gateway(self) -> str:
+        return self._url(self.gateway_url, self.gateway_port)
+
+    @property
+    def evidently(self) -> str:
+        return self._url(self.evidently_url, self.evidently_port)
