@@ -33,6 +33,10 @@ class Unavailable(FlywheelError):
     """A part that the caller needs is down, hangs or has nothing to answer with yet; trying again may help."""
 
 
+class NoChampion(Unavailable):
+    """Serving answers, and has no model of the system to answer with."""
+
+
 class CorruptModel(FlywheelError):
     """A model's bytes are not the ones that were registered."""
 

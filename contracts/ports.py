@@ -5,9 +5,7 @@ Every call of a port is bounded in time and raises `Unavailable` when what stand
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Protocol
 
 from contracts.records import (
     FeatureRead,
@@ -20,6 +18,9 @@ from contracts.records import (
     Scored,
 )
 from contracts.system import Columns, Matrix, System
+
+if TYPE_CHECKING:
+    import pandas as pd  # 70 MB and a second, which a process that only serves would pay for nothing
 
 
 class Clock(Protocol):
@@ -38,14 +39,17 @@ class FeatureReader(Protocol):
 class FeatureStore(Protocol):
     """Offline features and materialisation, for the pipelines."""
 
-    def write(self, system: System, view: str, states: pd.DataFrame) -> None:
+    def write(self, system: System, view: str, states: "pd.DataFrame") -> None:
         """Append states of a view: its entity columns, `event_timestamp` (UTC), its features. Twice is once."""
 
-    def historical(self, system: System, rows: pd.DataFrame) -> pd.DataFrame:
+    def historical(self, system: System, rows: "pd.DataFrame") -> "pd.DataFrame":
         """`rows` with a column for each of `Features.names`, each as of the row's `at` (seconds since the epoch)."""
 
     def materialize(self, system: System, until: datetime) -> Mapping[str, int]:
         """Bring the online store up to `until`: entities written, by view. Interrupted, it starts where it stopped."""
+
+    def forget(self, system: System, view: str) -> None:
+        """Delete a view's states, offline and online, so that they can be computed anew."""
 
 
 class Scorer(Protocol):
@@ -90,26 +94,36 @@ class Archive(Protocol):
 
     def append(self, records: Sequence[PredictionRecord | OutcomeRecord]) -> None: ...
 
-    def predictions(self, system: System, since: datetime, until: datetime) -> pd.DataFrame:
+    def predictions(self, system: System, since: datetime, until: datetime) -> "pd.DataFrame":
         """One row a candidate: prediction_id, position (in the rows), place (where it was shown, -1 if not), item,
         at, model_version, variant, score, propensity, degraded, then the row columns and the features."""
 
-    def labelled(self, system: System, since: datetime, until: datetime, now: datetime) -> pd.DataFrame:
+    def labelled(self, system: System, since: datetime, until: datetime, now: datetime) -> "pd.DataFrame":
         """The shown rows of `predictions` that are mature at `now`, with the target's column: the latest outcome
         that occurred within the label delay, 0.0 where there was none."""
 
+    def outcomes(self, system: System, since: datetime, until: datetime) -> "pd.DataFrame":
+        """Outcomes that occurred then: prediction_id, item, label, occurred_at, received_at, each once."""
 
-class Registry(Protocol):
+    def prediction(self, prediction_id: str, system: str | None = None) -> PredictionRecord | None:
+        """One prediction's record; without the system's name, all are searched."""
+
+
+class ModelSource(Protocol):
+    """What serving needs of the registry: which version a name points at, and its bytes."""
+
+    def resolve(self, system: str, alias: str) -> ModelVersion | None: ...
+
+    def fetch(self, version: ModelVersion) -> bytes:
+        """The model's bytes, checked against their SHA-256; else `CorruptModel`."""
+
+
+class Registry(ModelSource, Protocol):
     """Registered models and the names that point at them."""
 
     def register(
         self, system: str, model: bytes, run_id: str, feature_names: Sequence[str], metrics: Mapping[str, float]
     ) -> ModelVersion: ...
-
-    def fetch(self, version: ModelVersion) -> bytes:
-        """The model's bytes, checked against their SHA-256; else `CorruptModel`."""
-
-    def resolve(self, system: str, alias: str) -> ModelVersion | None: ...
 
     def versions(self, system: str) -> Sequence[ModelVersion]: ...
 

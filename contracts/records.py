@@ -95,6 +95,26 @@ class ModelVersion:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """What monitoring found in one window of the log. None stands for inconclusive: too few rows to say."""
+
+    system: str
+    at: datetime
+    since: datetime
+    until: datetime
+    model_version: str
+    labelled_rows: int
+    loss: float  # mean log loss a row; NaN without rows
+    loss_low: float  # its one-sided lower bound
+    reference_loss: float  # the champion's own on its hold-out
+    harmed: bool | None
+    feature_rows: int
+    drifted_columns: tuple[str, ...]
+    drift_share: float
+    drifted: bool | None
+
+
+@dataclass(frozen=True)
 class RunState:
     """Where a dispatched pipeline run stands."""
 

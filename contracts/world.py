@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd  # see contracts/ports.py
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class SimulatedOutcome:
 class World(Protocol):
     """Clients that repeat from their seed. Times are UTC; every method takes them, none reads a clock."""
 
-    def history(self, start: datetime, end: datetime, rows: int) -> Iterator[pd.DataFrame]:
+    def history(self, start: datetime, end: datetime, rows: int) -> Iterator["pd.DataFrame"]:
         """Events of the system's source in time order, in frames of at most 100,000 rows; labels as in the end."""
 
     def requests(self, count: int, at: datetime, stream: int) -> Sequence[dict[str, Any]]:

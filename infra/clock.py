@@ -1,8 +1,13 @@
 """The platform's time. All processes of one stack share a clock, so that a demo can let a day pass in minutes."""
 
-import time
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from contracts.ports import Clock
+
+CLOCK_FILE = "clock.json"
 
 
 class SystemClock:
@@ -28,11 +33,6 @@ class CatchUpClock:
         return min(real, self.origin + (real - self.started) * self.speed)
 
 
-def wall_seconds(span: timedelta, speed: float) -> float:
-    """How long `span` of the platform's time takes on the wall."""
-    return span.total_seconds() / speed
-
-
 @dataclass
 class ManualClock:
     """A clock for tests: it shows what it was last set to."""
@@ -47,6 +47,21 @@ class ManualClock:
         return self.at
 
 
-def monotonic() -> float:
-    """For deadlines and latencies, which never follow the platform's clock."""
-    return time.monotonic()
+def write_clock(path: Path, origin: datetime, speed: float) -> Clock:
+    """Start a clock for all who read `path`."""
+    started = datetime.now(UTC)
+    written = {"origin": origin.isoformat(), "started": started.isoformat(), "speed": speed}
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(written))
+    temporary.replace(path)
+    return CatchUpClock(origin, started, speed)
+
+
+def read_clock(path: Path) -> Clock:
+    """The clock last started at `path`; the machine's own where none was."""
+    try:
+        written = json.loads(path.read_text())
+    except FileNotFoundError:
+        return SystemClock()
+    origin, started = (datetime.fromisoformat(written[name]) for name in ("origin", "started"))
+    return CatchUpClock(origin, started, float(written["speed"]))

@@ -3,7 +3,6 @@
 import os
 import secrets
 from collections.abc import Mapping
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -14,6 +13,18 @@ from contracts.errors import SetupError
 
 PREFIX = "FLYWHEEL_"
 ROOT = Path(__file__).resolve().parent.parent
+MACHINE = (  # what a process needs to know of its machine: programs, folders, language, proxies, certificates
+    *("PATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "HOME", "USER", "LOGNAME", "TMPDIR"),
+    *("LANG", "LC_ALL", "LC_CTYPE", "TZ"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+)
+
+
+def machine_environ(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The part of the environment that a process of the stack inherits; keys and tokens stay out."""
+    source = os.environ if environ is None else environ
+    return {name: source[name] for name in MACHINE if name in source}
 
 
 class Settings(BaseModel):
@@ -39,9 +50,6 @@ class Settings(BaseModel):
     serving_url: str = Field("", description="serving's address; empty: the embedded one")
     gateway_url: str = Field("", description="the gateway's address, for clients; empty: the embedded one")
     evidently_url: str = Field("", description="Evidently's address; empty: the embedded one")
-    clock_origin: datetime | None = Field(None, description="what the clock showed at clock_started; empty: real time")
-    clock_started: datetime | None = Field(None, description="when the clock was started, in real time")
-    clock_speed: float = Field(1.0, gt=0, description="how fast the clock runs until it has caught up with real time")
     rate_limit: float = Field(2000.0, gt=0, description="requests a second that the gateway takes from one key")
     body_limit: int = Field(1_048_576, gt=0, description="bytes that the gateway takes in one body")
 

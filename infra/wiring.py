@@ -4,7 +4,8 @@ Each function imports its adapter when it is called: a process pays only for the
 seconds to import, and the gateway needs neither).
 """
 
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from contracts.ports import (
     Archive,
@@ -14,23 +15,30 @@ from contracts.ports import (
     FeatureStore,
     Log,
     LogConsumer,
+    ModelSource,
     Registry,
     Scorer,
 )
-from infra.clock import CatchUpClock, SystemClock
+from contracts.system import System
+from infra.clock import CLOCK_FILE, read_clock, write_clock
 from infra.settings import Settings
 
 if TYPE_CHECKING:
     from infra.events import EventTable
+    from infra.model_cache import ModelCache
     from infra.stack import Stack
     from infra.tracking import Tracker
+    from infra.verdicts import VerdictFile
 
 
 def clock(settings: Settings) -> Clock:
-    """Real time, or the clock that a demo started."""
-    if settings.clock_origin is None or settings.clock_started is None:
-        return SystemClock()
-    return CatchUpClock(settings.clock_origin, settings.clock_started, settings.clock_speed)
+    """The clock of this state folder: real time, unless `start_clock` set it going in the past."""
+    return read_clock(settings.path("run", CLOCK_FILE))
+
+
+def start_clock(settings: Settings, origin: datetime, speed: float) -> Clock:
+    """Set this state folder's clock to `origin`, to run `speed` times as fast until it has caught up."""
+    return write_clock(settings.path("run", CLOCK_FILE), origin, speed)
 
 
 def feature_reader(settings: Settings) -> FeatureReader:
@@ -43,6 +51,13 @@ def feature_store(settings: Settings) -> FeatureStore:
     from infra.feature_store import FeastFeatureStore
 
     return FeastFeatureStore(settings)
+
+
+def feature_definitions(settings: Settings, system: System) -> list[Any]:
+    """A system's views as Feast objects, for Feast's own CLI."""
+    from infra.feature_store import definitions
+
+    return definitions(settings, system)
 
 
 def scorer(settings: Settings) -> Scorer:
@@ -81,10 +96,28 @@ def registry(settings: Settings) -> Registry:
     return MlflowRegistry(settings.mlflow)
 
 
+def model_source(settings: Settings) -> ModelSource:
+    from infra.registry_rest import RestModelSource
+
+    return RestModelSource(settings.mlflow)
+
+
+def model_cache(settings: Settings) -> "ModelCache":
+    from infra.model_cache import ModelCache
+
+    return ModelCache(settings.path("models", "system").parent)
+
+
 def tracker(settings: Settings) -> "Tracker":
     from infra.tracking import Tracker
 
     return Tracker(settings.mlflow)
+
+
+def verdicts(settings: Settings) -> "VerdictFile":
+    from infra.verdicts import VerdictFile
+
+    return VerdictFile(settings.path("verdicts", "system").parent)
 
 
 def dispatcher(settings: Settings) -> Dispatcher:

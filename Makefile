@@ -1,0 +1,40 @@
+# Each target makes .venv from the hashed lock first; nothing but Python 3.11+ (with venv), git and make is needed.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help setup demo test check bench lock clean
+
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(READY) ## make .venv from requirements/dev.txt
+
+$(READY): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Flywheel needs Python 3.11 or newer: say which with 'make PYTHON=/path/to/python3.11'."; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "This Python lacks venv: install it (on Debian and Ubuntu: apt install python3-venv), then run make again."; exit 1; }
+	@echo "Installing the locked environment into .venv (about 260 packages, once) ..."
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --progress-bar on --quiet --no-deps --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --config-settings editable_mode=compat -e .
+	@touch $@
+
+demo: setup ## run the whole loop for ad_click on this machine, told as a story
+	@$(BIN)/flywheel demo
+
+test: setup ## all tests, with real Redis, MLflow, Prefect, BentoML and Evidently
+	@$(BIN)/python -m pytest
+
+check: setup ## formatting, lint, types and the import rules
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+lock: ## resolve the dependencies anew (needs uv on the PATH)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements/runtime.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --extra dev -c requirements/runtime.txt pyproject.toml -o requirements/dev.txt
+
+clean: ## remove the environment and the embedded stack's state
+	@[ ! -x $(BIN)/flywheel ] || $(BIN)/flywheel down
+	rm -rf .venv .flywheel

@@ -1,0 +1,80 @@
+"""The log at rest: Parquet by system and day, written by the recorder, read with DuckDB by training and monitoring."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from contracts.errors import Unavailable
+from contracts.records import OutcomeRecord, PredictionRecord
+from contracts.system import System
+from infra import archive_files as files
+from infra.archive_tables import parts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from infra.archive_reader import ArchiveReader
+
+
+class ParquetArchive:
+    """`folder`/predictions/system=X/day=D and `folder`/outcomes/system=X/day=D, with one writer and any readers.
+
+    Every interval of time is half-open: `since` ≤ `at` < `until`. `at` is in seconds since the epoch, UTC.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def append(self, records: Sequence[PredictionRecord | OutcomeRecord]) -> None:
+        """On the disk when it returns. `InvalidInput` when a record fits no table, `Unavailable` when the disk fails;
+        either way some of the records may be written: append them again, twice is once."""
+        made = list(parts(records))
+        try:
+            for part in made:
+                files.write(self._folder, part)
+        except OSError as error:
+            raise Unavailable(f"The archive in {self._folder} cannot be written: {error.strerror or error}.") from error
+
+    def predictions(self, system: System, since: datetime, until: datetime) -> "pd.DataFrame":
+        """One row a candidate, in the order of `at`, prediction and position.
+
+        Columns: prediction_id, position (in the rows), place (where it was shown, −1 if not), item, at,
+        model_version, variant, score, propensity (NaN where not shown), degraded ("; "-joined), then the row columns
+        and `system.features.names`; a feature that a prediction was made without is NaN.
+        """
+        return self._reader.predictions(system, since, until)
+
+    def labelled(self, system: System, since: datetime, until: datetime, now: datetime) -> "pd.DataFrame":
+        """The shown rows of `predictions` with `at` + label delay ≤ `now`, and the target's column (float64).
+
+        The label is that of the outcome of the same prediction and item that occurred last within
+        [`at`, `at` + label delay]; of two at one moment the one first received later. Without any it is 0.0.
+        """
+        return self._reader.labelled(system, since, until, now)
+
+    def outcomes(self, system: System, since: datetime, until: datetime) -> "pd.DataFrame":
+        """Outcomes that occurred in the interval: prediction_id, item, label, occurred_at, received_at, each once."""
+        return self._reader.outcomes(system, since, until)
+
+    def latest(self, system: System) -> datetime | None:
+        """When the newest prediction was made; it costs a look at the last day's files."""
+        return self._reader.latest(system)
+
+    def prediction(self, prediction_id: str, system: str | None = None) -> PredictionRecord | None:
+        """The record of one prediction, for an audit; without the system's name all systems are searched."""
+        return self._reader.prediction(prediction_id, system)
+
+    def compact(self, system: str, day: date) -> None:
+        """Merge a day's small files; safe at any time, beside readers, and when it is killed."""
+        try:
+            files.compact(self._folder, system, day)
+        except OSError as error:
+            raise Unavailable(f"The archive in {self._folder} cannot be compacted: {error}.") from error
+
+    @cached_property
+    def _reader(self) -> "ArchiveReader":
+        from infra.archive_reader import ArchiveReader  # pandas and DuckDB: 70 MB that the recorder never needs
+
+        return ArchiveReader(self._folder)

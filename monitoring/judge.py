@@ -1,0 +1,79 @@
+"""One judgement: the latest window of the log, against the champion's hold-out. Stores in, verdict out."""
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from contracts.errors import NotFound
+from contracts.ports import Archive
+from contracts.records import ModelVersion, Verdict
+from contracts.system import System
+from monitoring.quality import Loss, harmed, log_losses, mean_loss
+
+if TYPE_CHECKING:
+    from monitoring.drift import Drift  # Evidently takes seconds to import: not before an alarm is out
+
+SCORE = "score"
+
+
+@dataclass(frozen=True)
+class Window:
+    """The latest rows that the champion served: those whose outcomes are in, and all of them."""
+
+    since: datetime
+    until: datetime
+    labelled: pd.DataFrame
+    served: pd.DataFrame
+
+
+def latest_window(archive: Archive, system: System, champion: ModelVersion, now: datetime) -> Window:
+    """The last window whose outcomes have matured by `now`, and the last one by data, of the champion's answers.
+
+    Data needs no labels, so its window ends now; the labelled one ends a label delay earlier.
+    """
+    span, delay = system.monitoring.window, system.requirements.label_delay
+    since = now - span - delay
+    labelled = archive.labelled(system, since, now - delay + timedelta(microseconds=1), now)
+    served = archive.predictions(system, now - span, now)
+    return Window(since, now, _of(labelled, champion), _of(served, champion))
+
+
+def judge_quality(system: System, champion: ModelVersion, window: Window) -> tuple[Loss, bool | None]:
+    """The window's loss, and whether it harms; raises NotFound when the champion has no hold-out loss to hold it to."""
+    if "log_loss" not in champion.metrics:
+        raise NotFound(f"Version {champion.version} of {system.name} was registered without its hold-out log_loss.")
+    rows, rules = window.labelled, system.monitoring
+    losses = log_losses(rows[system.task.target].to_numpy(np.float64), rows[SCORE].to_numpy(np.float64))
+    loss = mean_loss(losses, rows["prediction_id"].to_numpy(object), rules.confidence)
+    return loss, harmed(loss, champion.metrics["log_loss"], rules.quality_margin, rules.min_rows)
+
+
+def verdict(
+    system: System, champion: ModelVersion, window: Window, quality: tuple[Loss, bool | None], drift: "Drift | None"
+) -> Verdict:
+    """All that was found, as it is kept."""
+    loss, harm = quality
+    return Verdict(
+        system=system.name,
+        at=window.until,
+        since=window.since,
+        until=window.until,
+        model_version=champion.version,
+        labelled_rows=loss.rows,
+        loss=loss.mean,
+        loss_low=loss.low,
+        reference_loss=champion.metrics["log_loss"],
+        harmed=harm,
+        feature_rows=len(window.served),
+        drifted_columns=drift.columns if drift else (),
+        drift_share=drift.share if drift else math.nan,
+        drifted=drift.share >= system.monitoring.drift_share if drift else None,
+    )
+
+
+def _of(rows: pd.DataFrame, champion: ModelVersion) -> pd.DataFrame:
+    return rows[rows["model_version"] == champion.version].reset_index(drop=True)

@@ -1,0 +1,144 @@
+"""The pipelines as Prefect knows them: deployments with their schedules, and what an event of the loop starts.
+
+`python -m pipelines.deployments` registers all of it, again and again with the same end. It runs in a process of its
+own, which pays for Prefect's client (100 MB) and is gone when it has registered.
+"""
+
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import systems
+from infra.settings import ROOT
+
+QUALITY_FELL = "flywheel.quality.fell"  # emitted by monitoring; its payload: system, reason, cooldown_seconds
+AUTOMATION = "flywheel: retrain when quality fell"
+REFUSED = "Refused"  # how the state of a run is named whose candidate the gate refused …
+SKIPPED = "Skipped"  # … and of a retraining that was not due: both are ends of a run that went well
+LOG = logging.getLogger("flywheel.deployments")
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A pipeline under its name; `cron` (UTC) makes a schedule of it for each system."""
+
+    name: str
+    entrypoint: str  # FILE.py:FUNCTION below the checkout; a string, for stages never import each other
+    about: str
+    cron: str | None = None
+
+    @property
+    def module(self) -> str:
+        """The entrypoint as a dotted path: Prefect then imports it like any module, and copies no code."""
+        file, _, function = self.entrypoint.partition(":")
+        return f"{file.removesuffix('.py').replace('/', '.')}.{function}"
+
+
+# Minutes apart, in the order in which each can use what the one before it left.
+DEPLOYMENTS = (
+    Deployment("ingest", "pipelines/ingest.py:ingest", "Bring events into the event table.", "5 * * * *"),
+    Deployment("materialize", "pipelines/materialize.py:materialize", "Bring features online.", "10 * * * *"),
+    Deployment("train", "pipelines/train.py:train", "Train a model and register it as challenger."),
+    Deployment("promote", "pipelines/promote.py:promote", "Let the gate decide on a challenger."),
+    Deployment("retrain", "pipelines/retrain.py:retrain", "Close the loop: ingest, materialize, train, promote."),
+    Deployment("monitor", "monitoring/flow.py:monitor", "Judge the log's latest windows.", "*/15 * * * *"),
+)
+
+
+def present() -> Sequence[Deployment]:
+    """The deployments whose file is there."""
+    return [each for each in DEPLOYMENTS if (ROOT / each.entrypoint.partition(":")[0]).exists()]
+
+
+def automation(retrain_id: str) -> dict[str, Any]:
+    """Quality fell → retrain, as Prefect's API takes it: the event's payload becomes the run's parameters."""
+    system, reason = (
+        {"__prefect_kind": "jinja", "template": f"{{{{ event.payload.{name} }}}}"} for name in ("system", "reason")
+    )
+    seconds = {"__prefect_kind": "jinja", "template": "{{ event.payload.cooldown_seconds or 0 }}"}
+    return {
+        "name": AUTOMATION,
+        "description": "Monitoring saw the quality of a system fall: retrain it, and let the gate decide.",
+        "enabled": True,
+        "trigger": {
+            "type": "event",
+            "match": {"prefect.resource.id": "flywheel.system.*"},
+            "expect": [QUALITY_FELL],
+            "for_each": ["prefect.resource.id"],
+            "posture": "Reactive",
+            "threshold": 1,
+            "within": 0,
+        },
+        "actions": [
+            {
+                "type": "run-deployment",
+                "source": "selected",
+                "deployment_id": retrain_id,
+                "parameters": {
+                    "system": system,
+                    "reason": reason,
+                    "cooldown_seconds": {"__prefect_kind": "json", "value": seconds},
+                },
+            }
+        ],
+    }
+
+
+def register() -> dict[str, str]:
+    """Create or bring up to date all deployments and the automation: the deployments' ids by name."""
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        ids = {each.name: _register(client, each) for each in present()}
+        _replace_automation(client, automation(ids["retrain"]))
+    return ids
+
+
+def _register(client: Any, deployment: Deployment) -> str:
+    from prefect.utilities.callables import parameter_schema_from_entrypoint
+
+    # The schema is read from the source text: importing six pipelines would take seconds and 300 MB.
+    schema = parameter_schema_from_entrypoint(str(ROOT / deployment.entrypoint))
+    made = client.create_deployment(
+        flow_id=client.create_flow_from_name(deployment.name),
+        name=deployment.name,
+        description=deployment.about,
+        entrypoint=deployment.module,
+        path=".",
+        schedules=list(_schedules(deployment)),
+        tags=["flywheel"],
+        parameter_openapi_schema=schema.model_dump(exclude_unset=True),
+        enforce_parameter_schema=True,
+    )
+    return str(made)
+
+
+def _schedules(deployment: Deployment) -> Sequence[Any]:
+    from prefect.client.schemas.actions import DeploymentScheduleCreate
+    from prefect.client.schemas.schedules import CronSchedule
+
+    if deployment.cron is None:
+        return ()
+    schedule = CronSchedule(cron=deployment.cron, timezone="UTC")
+    return [
+        DeploymentScheduleCreate(schedule=schedule, slug=name, parameters={"system": name}, active=True)
+        for name in systems.names()
+    ]
+
+
+def _replace_automation(client: Any, wanted: Mapping[str, Any]) -> None:
+    """Upsert by name: the first of that name is brought up to date, and others of it (two runners at once) go."""
+    found = client.request("POST", "/automations/filter", json={"automations": {"name": {"any_": [AUTOMATION]}}}).json()
+    for extra in found[1:]:
+        client.request("DELETE", "/automations/{id}", path_params={"id": extra["id"]})
+    if found:
+        client.request("PUT", "/automations/{id}", path_params={"id": found[0]["id"]}, json=wanted)
+    else:
+        client.request("POST", "/automations/", json=wanted)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
+    LOG.info("registered %s", ", ".join(register()))

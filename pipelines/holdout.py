@@ -1,0 +1,54 @@
+"""The hold-out rows of a training run, kept as an artifact: the gate judges on them, monitoring compares with them.
+
+A Parquet file in the run: the features under their own names, then `at`, `label`, `score: MODEL` for each model and
+`slice: COLUMN` for each column that cuts slices.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from numpy.typing import NDArray
+
+from contracts.errors import InvalidInput
+from contracts.system import Floats, Matrix, System
+from pipelines.training_rows import TrainingRows
+
+FILE = "holdout.parquet"
+SCORE, SLICE = "score: ", "slice: "
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """Rows that a candidate was not trained on, and the scores of its baselines."""
+
+    X: Matrix
+    y: Floats
+    baselines: Mapping[str, Floats]
+    slices: Mapping[str, NDArray[Any]]
+
+
+def write(folder: Path, system: System, rows: TrainingRows, scores: Mapping[str, Floats]) -> None:
+    """Write `holdout.parquet` into `folder`; `scores` are by model, the candidate's first."""
+    table = pd.DataFrame(rows.X, columns=list(system.features.names))
+    table = table.assign(at=rows.at, label=rows.y)
+    table = table.assign(**{SCORE + name: each for name, each in scores.items()})
+    table.assign(**{SLICE + name: each for name, each in rows.slices.items()}).to_parquet(folder / FILE, index=False)
+
+
+def read(path: Path, system: System) -> Holdout:
+    """The hold-out of a run; InvalidInput when it lacks features that the system has now."""
+    table = pd.read_parquet(path)
+    if missing := [name for name in system.features.names if name not in table]:
+        raise InvalidInput(
+            f"The hold-out of {system.name} lacks the features {', '.join(missing)}: the system has changed since the "
+            "model was trained; train it again.",
+            missing[0],
+        )
+    scores = {name.removeprefix(SCORE): table[name].to_numpy() for name in map(str, table) if name.startswith(SCORE)}
+    scores.pop(system.model.name, None)
+    slices = {name.removeprefix(SLICE): table[name].to_numpy() for name in map(str, table) if name.startswith(SLICE)}
+    X = table[list(system.features.names)].to_numpy("float32")
+    return Holdout(X, table["label"].to_numpy(), scores, slices)

@@ -1,0 +1,74 @@
+"""Offline metrics of probabilities against labels: what training reports, and the gate compares."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from contracts.errors import InvalidInput
+from contracts.system import Floats
+
+EPSILON = 1e-7  # scores are float32: nearer to 0 or 1 they cannot be told apart, and the logarithm would be infinite
+BINS = 15
+
+
+def measure(y: Floats, scores: Floats) -> dict[str, float]:
+    """`rows`, `base_rate`, `log_loss` and `calibration_error`; where both labels occur, also the metrics that need
+    both: `normalised_cross_entropy`, `roc_auc` and `pr_auc`. InvalidInput on no rows, or what is no probability."""
+    losses = log_losses(y, scores)
+    found = {
+        "rows": float(len(y)),
+        "base_rate": float(y.mean()),
+        "log_loss": float(losses.mean()),
+        "calibration_error": calibration_error(y, scores),
+    }
+    if 0 < y.mean() < 1:
+        found["normalised_cross_entropy"] = found["log_loss"] / entropy(found["base_rate"])
+        found["roc_auc"] = float(roc_auc_score(y, scores))
+        found["pr_auc"] = float(average_precision_score(y, scores))
+    return found
+
+
+def by_slice(
+    y: Floats, scores: Floats, slices: Mapping[str, NDArray[Any]], min_rows: int
+) -> dict[str, dict[str, float]]:
+    """The metrics on each slice (`device=mobile`) of at least `min_rows` rows."""
+    return {name: measure(y[rows], scores[rows]) for name, rows in slices_of(slices, min_rows).items()}
+
+
+def slices_of(slices: Mapping[str, NDArray[Any]], min_rows: int) -> dict[str, NDArray[np.bool_]]:
+    """The rows of each slice that has at least `min_rows` of them, as masks."""
+    found = {}
+    for column, values in slices.items():
+        names, counts = np.unique(values, return_counts=True)
+        found.update({f"{column}={name}": values == name for name in names[counts >= min_rows]})
+    return found
+
+
+def log_losses(y: Floats, scores: Floats) -> Floats:
+    """The log loss of each row, in nats."""
+    if len(y) == 0:
+        raise InvalidInput("There are no rows to measure on.")
+    if len(y) != len(scores):
+        raise InvalidInput(f"There are {len(scores)} scores for {len(y)} labels.")
+    if not np.all((scores >= 0) & (scores <= 1)):  # false for NaN too
+        raise InvalidInput("Scores must be probabilities, from 0 to 1.", "scores")
+    kept = np.clip(np.asarray(scores, dtype=np.float64), EPSILON, 1 - EPSILON)
+    losses: Floats = np.where(y > 0, -np.log(kept), -np.log1p(-kept))
+    return losses
+
+
+def entropy(rate: float) -> float:
+    """The log loss of always predicting the base rate: what normalised cross-entropy is divided by, so that 1 is no
+    better than that (He et al. 2014, Practical Lessons from Predicting Clicks on Ads at Facebook, section 2)."""
+    return float(-rate * np.log(rate) - (1 - rate) * np.log1p(-rate))
+
+
+def calibration_error(y: Floats, scores: Floats, bins: int = BINS) -> float:
+    """Expected calibration error over bins of equally many rows (adaptive: Nguyen and O'Connor 2015, Posterior
+    Calibration, section 3; with equal widths nearly all rows of a rare label would share one bin)."""
+    parts = np.array_split(np.argsort(scores, kind="stable"), min(bins, len(y)))
+    gaps = [len(part) * abs(float(y[part].mean() - scores[part].mean())) for part in parts]
+    return sum(gaps) / len(y)

@@ -1,0 +1,111 @@
+"""The promote pipeline: the gate between a challenger and the alias `champion`, which serving follows.
+
+The candidate's and the champion's ONNX, as registered and as they would be served, both score the candidate's hold-out
+rows. The judgement is written on the version, whatever it is; only a pass moves the alias.
+"""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+from prefect.states import Completed
+
+import systems
+from contracts.errors import CorruptModel, NotFound, RefusedCandidate
+from contracts.ports import Registry
+from contracts.records import ModelVersion
+from contracts.system import Floats, System
+from infra import wiring
+from infra.settings import Settings
+from pipelines import holdout
+from pipelines.deployments import REFUSED
+from pipelines.gate import Judgement, judge
+from pipelines.onnx_export import score
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+Say = Callable[[str], None]
+
+
+@flow(name="promote")
+def promote(system: str, version: str | None = None) -> State[str]:
+    """Judge the challenger, or the version given, and make it champion if it passes."""
+    try:
+        promoted = run(Settings.load(), systems.load(system), version, get_run_logger().info)
+    except RefusedCandidate as refusal:
+        return Completed(name=REFUSED, message=str(refusal), data=REFUSED)
+    return Completed(message=f"{system} version {promoted.version} is champion.", data=promoted.version)
+
+
+def run(settings: Settings, system: System, version: str | None, say: Say) -> ModelVersion:
+    """Promote as the flow does, with stores as the settings say; RefusedCandidate says why the gate did not."""
+    registry = wiring.registry(settings)
+    candidate = find(registry, system.name, version)
+    champion = registry.resolve(system.name, CHAMPION)
+    if champion is not None and champion.version == candidate.version:
+        say(f"{system.name} version {champion.version} is champion already")
+        return candidate
+    judgement = judged(settings, registry, system, candidate, champion)
+    for reason in judgement.reasons:
+        say(reason)
+    registry.annotate(system.name, candidate.version, tags(judgement, champion))
+    if not judgement.passed:
+        raise RefusedCandidate(f"{system.name} version {candidate.version} is refused. {' '.join(judgement.reasons)}")
+    registry.point(system.name, CHAMPION, candidate.version)
+    say(f"{system.name} version {candidate.version} is champion")
+    return candidate
+
+
+def find(registry: Registry, system: str, version: str | None) -> ModelVersion:
+    """The version named, or the challenger."""
+    if version is None:
+        if challenger := registry.resolve(system, CHALLENGER):
+            return challenger
+        raise NotFound(f"{system} has no challenger to promote; train one first with `flywheel train {system}`.")
+    known = {each.version: each for each in registry.versions(system)}
+    if version not in known:
+        raise NotFound(f"{system} has no version {version}; it has: {', '.join(known) or 'none'}.")
+    return known[version]
+
+
+def judged(
+    settings: Settings, registry: Registry, system: System, candidate: ModelVersion, champion: ModelVersion | None
+) -> Judgement:
+    """The gate's judgement of a candidate; a model that does not score the system's rows is refused by it too."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = wiring.tracker(settings).download(candidate.run_id, holdout.FILE, Path(folder))
+        rows = holdout.read(path, system)
+    try:
+        scores = score(registry.fetch(candidate), rows.X)
+    except CorruptModel as error:
+        return Judgement(False, (str(error),), {})
+    champions = champion_scores(registry, system, champion, rows)
+    return judge(system.training.gate, rows.y, scores, champions, rows.baselines, rows.slices)
+
+
+def champion_scores(
+    registry: Registry, system: System, champion: ModelVersion | None, rows: holdout.Holdout
+) -> Floats | None:
+    """The champion's scores of the same rows; None where there is none, or it cannot score what the system has now.
+
+    A champion of other features cannot serve any longer, nor can one whose bytes are damaged: neither may keep a sound
+    candidate out.
+    """
+    if champion is None or champion.feature_names != system.features.names:
+        return None
+    try:
+        return score(registry.fetch(champion), rows.X)
+    except CorruptModel:
+        return None
+
+
+def tags(judgement: Judgement, champion: ModelVersion | None) -> dict[str, str]:
+    """The judgement as tags of the version."""
+    return {
+        "gate": "passed" if judgement.passed else "refused",
+        "gate_reasons": " ".join(judgement.reasons),
+        "gate_against": f"version {champion.version}" if champion else "no champion",
+        **{f"gate {name}": str(interval) for name, interval in judgement.intervals.items()},
+    }

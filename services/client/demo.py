@@ -1,0 +1,223 @@
+"""The demo: the whole loop for one system on this machine, told as a story that ends well only if the loop closed.
+
+Up → history → features → first model → traffic → outcomes → the world changes → detection → retraining → promotion →
+recovery. The clock runs fast (CatchUpClock), so that label delays of half an hour pass in seconds.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from contracts.errors import FlywheelError
+from contracts.ports import Archive, Clock, Dispatcher, Registry
+from contracts.records import ModelVersion, RunState
+from contracts.system import System
+from contracts.world import Drift
+from services.client.oracle import Quality, quality
+from services.client.simulation import Simulation
+from services.client.story import Step, Story
+
+PREFECTS_OWN = "Finished in state"  # its last line, after the flow's own
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How large the demo is, and how patient."""
+
+    seed: int = 7
+    days: int = 14
+    rows: int = 400_000
+    rate: float = 120.0  # requests a second
+    speed: float = 240.0  # seconds of the platform's time in one second
+    drift: str = "concept"
+    drift_strength: float = 1.0
+    settled_rows: int = 8_000  # labelled rows in each of the three measurements
+    patience: float = 180.0  # seconds that any one step may take
+
+    @property
+    def lead(self) -> timedelta:
+        """How far in the past the clock starts, so that it does not catch up before the demo has ended."""
+        return timedelta(seconds=self.speed * 15 * 60)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the demo works with, all of it the platform's own."""
+
+    system: System
+    clock: Clock
+    archive: Archive
+    registry: Registry
+    dispatcher: Dispatcher
+
+
+@dataclass
+class Outcome:
+    """What the demo measured, for its closing table."""
+
+    before: Quality | None = None
+    under: Quality | None = None
+    after: Quality | None = None
+    first: ModelVersion | None = None
+    second: ModelVersion | None = None
+    seconds_to_detection: float = float("nan")
+    seconds_to_serving: float = float("nan")
+    latency_p50: float = float("nan")
+    latency_p99: float = float("nan")
+    predictions: int = 0
+    outcomes: int = 0
+    faults: list[str] = field(default_factory=list)
+
+
+def build(story: Story, parts: Parts, plan: Plan) -> None:
+    """History, features and the first model: from nothing to a champion that serves."""
+    name = parts.system.name
+    world = {"seed": plan.seed, "days": plan.days, "rows": plan.rows}
+    with story.step(f"History: {plan.days} days, {plan.rows:,} events through the ingest flow") as step:
+        _flow(parts.dispatcher, step, "ingest", {"system": name, "world": world})
+    with story.step("Features: point-in-time states to Feast, the newest of them to Redis") as step:
+        _flow(parts.dispatcher, step, "materialize", {"system": name})
+    with story.step("First model: trained on the point-in-time join, registered in MLflow") as step:
+        _flow(parts.dispatcher, step, "train", {"system": name, "data": "history"})
+    with story.step("Gate: the candidate against its baselines") as step:
+        _flow(parts.dispatcher, step, "promote", {"system": name})
+        champion = parts.registry.resolve(name, "champion")
+        if champion is None:
+            raise FlywheelError(
+                f"The gate refused the first model of {name}; its reasons are in the promote run's log."
+            )
+        step.result = f"version {champion.version} is champion, {_metrics(champion)}"
+
+
+def close_the_loop(story: Story, parts: Parts, plan: Plan, clients: Simulation) -> Outcome:
+    """Traffic, drift, detection, retraining and recovery, with the measurements of each."""
+    outcome = Outcome(first=parts.registry.resolve(parts.system.name, "champion"))
+    with story.step("Traffic over HTTP; its outcomes come back late") as step:
+        _served_by(step, clients, plan, outcome.first)
+        outcome.before = _measure(step, parts, clients, plan, parts.clock.now())
+    with story.step("Monitoring judges the calm log") as step:
+        _flow(parts.dispatcher, step, "monitor", {"system": parts.system.name})
+    changed, wall = parts.clock.now(), time.monotonic()
+    clients.world = parts.system.world(plan.seed, Drift(plan.drift, changed, plan.drift_strength))  # type: ignore[arg-type]  # checked by the CLI
+    with story.step(f"The world changes ({plan.drift} drift); monitoring finds out from outcomes") as step:
+        retrain = _detected(step, parts, clients, plan, changed)
+        outcome.seconds_to_detection = time.monotonic() - wall
+        step.result = f"retraining started by the event after {outcome.seconds_to_detection:.0f} s"
+    with story.step("Retraining on the logged features, joined with matured outcomes") as step:
+        _follow(parts.dispatcher, step, retrain)
+        outcome.under = quality(parts.archive, parts.system, clients.world, changed, parts.clock.now())
+    with story.step("Promotion: serving swaps to the new champion, no restart") as step:
+        outcome.second = parts.registry.resolve(parts.system.name, "champion")
+        _swapped(step, clients, plan, outcome)
+        outcome.seconds_to_serving = time.monotonic() - wall
+    with story.step("Recovery: the same drifted world, scored by the new version") as step:
+        outcome.after = _measure(step, parts, clients, plan, parts.clock.now())
+    return _accounts(outcome, clients)
+
+
+def faults(outcome: Outcome, margin: float) -> list[str]:
+    """Why the loop did not close; nothing when it did. `margin` is in normalised cross-entropy."""
+    before, under, after = outcome.before, outcome.under, outcome.after
+    if not (before and under and after and outcome.first and outcome.second):
+        return ["a measurement is missing"]
+    checks = {
+        "the drift did not harm the first version": under.gap > before.gap + margin,
+        "no new version serves": outcome.second.version != outcome.first.version,
+        "the new version is no better than the first under drift": after.gap < under.gap - margin,
+        "predictions or outcomes failed": not outcome.faults,
+    }
+    return [fault for fault, held in checks.items() if not held]
+
+
+def _flow(dispatcher: Dispatcher, step: Step, deployment: str, parameters: dict[str, object]) -> None:
+    _follow(dispatcher, step, dispatcher.run(deployment, parameters))
+
+
+def _follow(dispatcher: Dispatcher, step: Step, run_id: str) -> None:
+    """Show what a run logs until it has finished; raises when it did not complete."""
+    last = ""
+    for line in dispatcher.follow(run_id):
+        last = last if line.startswith(PREFECTS_OWN) else line
+        step.say(line)
+    state = dispatcher.state(run_id)
+    if state.state != "completed":
+        raise FlywheelError(f"The run {state.name} ended as {state.state}: {state.message or last}")
+    step.result = last
+
+
+def _until(step: Step, seconds: float, what: str, reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + seconds
+    while not reached():
+        if time.monotonic() > deadline:
+            raise FlywheelError(f"{what} did not come about within {seconds:.0f} s.")
+        time.sleep(0.25)
+        step.say(f"{step.seconds:.0f} s")
+
+
+def _served_by(step: Step, clients: Simulation, plan: Plan, version: ModelVersion | None) -> None:
+    name = version.version if version else ""
+
+    def reached() -> bool:
+        clients.check()
+        return clients.ledger.versions[name] > 0
+
+    _until(step, plan.patience, f"An answer of version {name}", reached)
+
+
+def _measure(step: Step, parts: Parts, clients: Simulation, plan: Plan, since: datetime) -> Quality:
+    """Quality of what is served from `since` on, once enough of it has matured."""
+    deadline = time.monotonic() + plan.patience
+    while time.monotonic() < deadline:
+        clients.check()
+        found = quality(parts.archive, parts.system, clients.world, since, parts.clock.now())
+        step.say(f"{found.rows if found else 0:,} of {plan.settled_rows:,} labelled rows")
+        if found and found.rows >= plan.settled_rows:
+            step.result = (
+                f"normalised cross-entropy {found.served:.3f}, the oracle's {found.oracle:.3f}, "
+                f"{found.rows:,} rows, p99 {clients.ledger.percentile(99):.0f} ms"
+            )
+            return found
+        time.sleep(1.0)
+    raise FlywheelError(f"{plan.settled_rows:,} labelled rows did not come together within {plan.patience:.0f} s.")
+
+
+def _detected(step: Step, parts: Parts, clients: Simulation, plan: Plan, since: datetime) -> str:
+    """Run the monitor again and again, as its schedule would over these hours, until its event started a retraining."""
+    deadline = time.monotonic() + plan.patience
+    known = {run.run_id for run in _retrainings(parts, since)}
+    while time.monotonic() < deadline:
+        clients.check()
+        run_id = parts.dispatcher.run("monitor", {"system": parts.system.name})
+        while not parts.dispatcher.state(run_id).finished:
+            step.say(f"a monitor run judges the latest window, {step.seconds:.0f} s")
+            if started := [run for run in _retrainings(parts, since) if run.run_id not in known]:
+                return started[0].run_id
+            time.sleep(0.5)
+    raise FlywheelError(f"No drift was detected within {plan.patience:.0f} s; see the monitor runs in Prefect.")
+
+
+def _retrainings(parts: Parts, since: datetime) -> list[RunState]:
+    return list(parts.dispatcher.runs("retrain", parts.system.name, since))
+
+
+def _swapped(step: Step, clients: Simulation, plan: Plan, outcome: Outcome) -> None:
+    if outcome.second is None or outcome.first is None or outcome.second.version == outcome.first.version:
+        raise FlywheelError(
+            "The gate refused the retrained model; its reasons are in the retrain run's log in Prefect."
+        )
+    _served_by(step, clients, plan, outcome.second)
+    step.result = f"version {outcome.second.version} answers, {_metrics(outcome.second)}"
+
+
+def _accounts(outcome: Outcome, clients: Simulation) -> Outcome:
+    ledger = clients.ledger
+    outcome.predictions, outcome.outcomes = len(ledger.predictions), len(ledger.outcomes)
+    outcome.latency_p50, outcome.latency_p99 = ledger.percentile(50), ledger.percentile(99)
+    outcome.faults = [f"{number} × {message}" for message, number in ledger.failures.most_common()]
+    return outcome
+
+
+def _metrics(version: ModelVersion) -> str:
+    shown = {"normalised_cross_entropy": "hold-out normalised cross-entropy", "roc_auc": "ROC-AUC"}
+    return ", ".join(f"{label} {version.metrics[key]:.3f}" for key, label in shown.items() if key in version.metrics)

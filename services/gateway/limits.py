@@ -1,0 +1,71 @@
+"""What keeps one client, or one hanging part, from taking the gateway from everybody else."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import monotonic
+
+from contracts.errors import Unavailable
+
+
+@dataclass
+class TokenBucket:
+    """`rate` requests a second, and as many at once as a second's worth."""
+
+    rate: float
+    time: Callable[[], float] = monotonic
+    tokens: float = field(init=False)
+    filled: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tokens, self.filled = self.size, self.time()
+
+    @property
+    def size(self) -> float:
+        return max(1.0, self.rate)
+
+    def take(self) -> int:
+        """0 when the request may pass; else the whole seconds after which one may."""
+        now = self.time()
+        self.tokens = min(self.size, self.tokens + (now - self.filled) * self.rate)
+        self.filled = now
+        if self.tokens < 1.0:
+            return math.ceil((1.0 - self.tokens) / self.rate)
+        self.tokens -= 1.0
+        return 0
+
+
+@dataclass
+class Breaker:
+    """Leaves a part alone for a second once it has wasted the time of several requests in a row.
+
+    Only failures that cost time count: a refused connection costs none, and a hanging one the whole of a budget. After
+    the second one call goes through as a probe, while the others wait another second; its success closes the breaker.
+    """
+
+    name: str
+    time: Callable[[], float] = monotonic
+    failures: int = 0
+    retry_at: float = 0.0
+
+    MOST = 3  # failures in a row; fewer would trip on one pause of the garbage collector
+    COSTLY = 0.01  # seconds
+    OPEN = 1.0  # seconds
+
+    def check(self) -> None:
+        """Raises Unavailable while the part is left alone."""
+        if self.failures < self.MOST:
+            return
+        now = self.time()
+        if now < self.retry_at:
+            raise Unavailable(f"{self.name} did not answer the last {self.failures} times; it is tried again soon.")
+        self.retry_at = now + self.OPEN
+
+    def failed(self, seconds: float) -> None:
+        """A call failed and had taken `seconds`."""
+        if seconds >= self.COSTLY:
+            self.failures += 1
+            self.retry_at = self.time() + self.OPEN
+
+    def succeeded(self) -> None:
+        self.failures = 0

@@ -1,0 +1,53 @@
+"""The outermost layer: every answer is counted, and every error becomes an answer of one sentence."""
+
+from collections.abc import Collection
+from time import monotonic
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.gateway import problems
+from services.gateway.metrics import Metrics
+
+
+class Watch:
+    """ASGI layer. A label never takes a client's own words: there would be no end to their number."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, systems: Collection[str]) -> None:
+        self.app, self.metrics, self.systems = app, metrics, systems
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        status = 0
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        started = monotonic()
+        self.metrics.in_flight.inc()
+        try:
+            await self.app(scope, receive, watched)
+        except Exception as error:  # the last line of defence: nothing is behind it but the server
+            if status:
+                raise
+            await self._refusal(error).response()(scope, receive, watched)
+        finally:
+            self.metrics.in_flight.dec()
+            self._count(scope, status, monotonic() - started)
+
+    def _refusal(self, error: Exception) -> problems.Refusal:
+        if known := problems.refusal(error):
+            return known
+        self.metrics.crashes.inc()
+        return problems.crash(error)
+
+    def _count(self, scope: Scope, status: int, seconds: float) -> None:
+        named = scope.get("path_params", {}).get("system", "")
+        system = named if named in self.systems else ""
+        endpoint = getattr(scope.get("endpoint"), "__name__", "none")
+        self.metrics.requests_of(endpoint, system, str(status)).inc()
+        if system and endpoint in ("predictions", "outcomes"):
+            self.metrics.seconds_of(system, endpoint).observe(seconds)

@@ -1,0 +1,35 @@
+"""Verdicts are read back as they were found, the inconclusive ones too."""
+
+import math
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from contracts.records import Verdict
+from infra.verdicts import VerdictFile
+
+AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
+FOUND = Verdict(
+    system="ad_click", at=AT, since=AT - timedelta(hours=2), until=AT, model_version="3", labelled_rows=2_000,
+    loss=0.31, loss_low=0.30, reference_loss=0.25, harmed=True, feature_rows=40_000, drifted_columns=("hour_sin",),
+    drift_share=0.04, drifted=False,
+)  # fmt: skip
+
+
+def test_the_latest_come_back_in_order(tmp_path: Path) -> None:
+    verdicts = VerdictFile(tmp_path / "verdicts")
+    for version in "123":
+        verdicts.append(replace(FOUND, model_version=version))
+    assert verdicts.read("ad_click", most=2) == [replace(FOUND, model_version=v) for v in "23"]
+
+
+def test_an_inconclusive_one_stays_inconclusive(tmp_path: Path) -> None:
+    verdicts = VerdictFile(tmp_path)
+    verdicts.append(replace(FOUND, harmed=None, drifted=None, loss=math.nan))
+    (found,) = verdicts.read("ad_click")
+    assert found.harmed is None
+    assert math.isnan(found.loss)
+
+
+def test_a_system_without_verdicts_has_none(tmp_path: Path) -> None:
+    assert VerdictFile(tmp_path).read("ad_click") == []

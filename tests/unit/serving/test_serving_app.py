@@ -1,0 +1,108 @@
+"""Serving's border and raw HTTP: what is taken, and one sentence for what is not."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Mount
+
+from infra.clock import SystemClock
+from infra.memory_registry import MemoryRegistry
+from infra.model_cache import ModelCache
+from services.serving.app import application
+from services.serving.border import BODY_BYTES, Border
+from services.serving.champions import Champions
+from services.serving.metrics import ServingMetrics
+from tests.unit.serving.onnx_models import NAMES, onnx, rows, truth
+
+RAW = {"content-type": "application/octet-stream", "x-columns": "3"}
+
+
+class Client:
+    """Asks the application as the worker's server would, without one."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    def post(self, path: str, content: Any, headers: Mapping[str, str]) -> httpx.Response:
+        return asyncio.run(self._ask("POST", path, content=content, headers=headers))
+
+    def get(self, path: str) -> httpx.Response:
+        return asyncio.run(self._ask("GET", path))
+
+    async def _ask(self, method: str, path: str, **given: Any) -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://serving") as client:
+            return await client.request(method, path, **given)
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Client:
+    registry = MemoryRegistry()
+    registry.register("tiny", onnx(1), "run", NAMES, {})
+    registry.point("tiny", "champion", "1")
+    metrics = ServingMetrics(CollectorRegistry())
+    champions = Champions(registry, ModelCache(tmp_path), SystemClock(), metrics, lambda: ("tiny",))
+    champions.poll()
+    application.state.champions = champions
+    return Client(Starlette(routes=[Mount("/v1", application)], middleware=[Middleware(Border)]))
+
+
+def test_raw_rows_are_scored(client: Client) -> None:
+    answer = client.post("/v1/score/tiny", content=rows(9).tobytes(), headers=RAW)
+    assert answer.headers["x-model-version"] == "1"
+    np.testing.assert_allclose(np.frombuffer(answer.content, "<f8"), truth(1, rows(9)), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "body", "code", "said"),
+    [
+        ("score/tny", {}, bytes(12), 404, "Known: tiny"),
+        ("score/tiny", {"x-columns": "4"}, bytes(16), 422, "takes 3 features a row, not 4"),
+        ("score/tiny", {"x-columns": "0"}, bytes(12), 422, "X-Columns is '0'"),
+        ("score/tiny", {"x-columns": "three"}, bytes(12), 422, "X-Columns is 'three'"),
+        ("score/tiny", {"x-columns": "9" * 5000}, bytes(12), 422, "X-Columns is"),
+        ("score/tiny", {}, bytes(13), 422, "13 bytes does not divide into rows of 3"),
+        ("score/tiny", {"content-type": "application/vnd.bentoml+pickle"}, bytes(12), 415, "not 'application/vnd"),
+        ("score/tiny", {"content-type": "multipart/form-data; boundary=x"}, b"--x--", 415, "multipart"),
+        ("score/tiny", {}, bytes(BODY_BYTES + 12), 413, f"at most {BODY_BYTES} bytes"),
+        ("elsewhere", {}, b"", 404, "Not Found"),
+    ],
+)
+def test_what_is_not_taken_is_refused_in_one_sentence(
+    client: Client, path: str, headers: Mapping[str, str], body: bytes, code: int, said: str
+) -> None:
+    answer = client.post(f"/v1/{path}", content=body, headers={**RAW, **headers})
+    assert answer.status_code == code
+    assert said in answer.json()["error"]
+
+
+def test_a_body_of_unknown_length_is_refused(client: Client) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield bytes(12)
+
+    answer = client.post("/v1/score/tiny", content=pieces(), headers=RAW)
+    assert answer.status_code == 411
+
+
+def test_models_are_described(client: Client) -> None:
+    described = client.get("/v1/models").json()["tiny"]
+    assert described["model_version"] == "1"
+    assert described["source"] == "registry"
+    assert described["feature_names"] == list(NAMES)
+    assert described["last_error"] is None
+    assert set(described) >= {"sha256", "since", "last_poll"}
+
+
+def test_every_metric_is_documented() -> None:
+    registry = CollectorRegistry()
+    ServingMetrics(registry)
+    told = Path("services/serving/README.md").read_text()
+    for family in registry.collect():
+        assert f"`{family.name}" in told, f"services/serving/README.md does not say what {family.name} is"

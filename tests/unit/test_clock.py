@@ -1,0 +1,41 @@
+"""The platform's time: real, manual, or catching up with the real one."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from infra.clock import CatchUpClock, ManualClock, SystemClock, read_clock, write_clock
+
+
+def test_the_system_clock_shows_the_machines_time_in_utc() -> None:
+    before = datetime.now(UTC)
+    assert before <= SystemClock().now() <= datetime.now(UTC)
+
+
+def test_a_manual_clock_shows_what_it_was_set_to() -> None:
+    clock = ManualClock(datetime(2030, 1, 1, tzinfo=UTC))
+    assert clock.advance(timedelta(days=14)) == clock.now() == datetime(2030, 1, 15, tzinfo=UTC)
+
+
+def test_a_catch_up_clock_runs_as_many_times_as_fast() -> None:
+    started = datetime.now(UTC) - timedelta(seconds=10)
+    clock = CatchUpClock(origin=started - timedelta(days=1), started=started, speed=60.0)
+    shown = clock.now() - (started - timedelta(days=1))
+    assert timedelta(seconds=600) <= shown < timedelta(seconds=660)
+
+
+def test_a_catch_up_clock_never_runs_ahead_of_the_machine() -> None:
+    started = datetime.now(UTC) - timedelta(hours=1)
+    clock = CatchUpClock(origin=started - timedelta(hours=1), started=started, speed=1000.0)
+    assert clock.now() <= datetime.now(UTC)
+    assert datetime.now(UTC) - clock.now() < timedelta(seconds=1)
+
+
+def test_all_processes_of_a_stack_read_the_clock_that_one_started(tmp_path: Path) -> None:
+    origin = datetime.now(UTC) - timedelta(days=2)
+    started = write_clock(tmp_path / "clock.json", origin, 240.0)
+    assert read_clock(tmp_path / "clock.json") == started
+    assert abs(started.now() - origin) < timedelta(minutes=10)
+
+
+def test_where_no_clock_was_started_time_is_real(tmp_path: Path) -> None:
+    assert isinstance(read_clock(tmp_path / "clock.json"), SystemClock)
