@@ -42,7 +42,7 @@ class World(Protocol):
     def outcomes(
         self, request: Mapping[str, Any], result: Mapping[str, Any], at: datetime, stream: int
     ) -> Sequence[SimulatedOutcome]:
-        """What follows from an answer's `result` given at `at`; outcomes of 0 that the client never sends are left out."""
+        """What follows from an answer's `result` given at `at`; what the client never reports is left out."""
 
     def truth(self, rows: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
         """The true probability of the label for each row (row columns and `at`): the oracle's score."""

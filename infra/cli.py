@@ -1,5 +1,6 @@
 """The command line: `flywheel COMMAND`. Every command is one line here, and only the one that is run is imported."""
 
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -36,6 +37,7 @@ PANELS: dict[str, dict[str, tuple[str, str]]] = {  # panel → command → (modu
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; a refusal is one red sentence and status 1, Ctrl-C a quiet 130."""
     given = sys.argv[1:] if arguments is None else list(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: what was started is stopped
     try:
         application(given)(args=given, prog_name="flywheel")
     except FlywheelError as error:

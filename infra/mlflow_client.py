@@ -44,6 +44,8 @@ def answering(url: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, RequestException) as error:
+        if "Max retries exceeded" in str(error):  # requests' words for a refused connection, a timeout or a lost one
+            raise Unavailable(f"MLflow at {url} cannot be reached.") from error
         raise Unavailable(f"MLflow at {url} did not answer as it should: {first_line(error)}.") from error
 
 

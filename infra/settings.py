@@ -39,7 +39,6 @@ class Settings(BaseModel):
     mlflow_port: int = Field(5000, description="MLflow's port")
     prefect_port: int = Field(4200, description="Prefect's port")
     evidently_port: int = Field(8000, description="the port of Evidently's UI")
-    console_port: int = Field(8090, description="the console's port")
     redis_port: int = Field(6390, description="the embedded Redis server's port")
     recorder_port: int = Field(8070, description="the port of the recorder's health and metrics")
     runner_port: int = Field(8071, description="the port of the flow runner's health")

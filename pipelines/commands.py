@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 import systems
-from contracts.errors import FlywheelError, RefusedCandidate, SetupError, Unavailable
+from contracts.errors import FlywheelError, InvalidInput, RefusedCandidate, SetupError, Unavailable
 from contracts.records import RunState
+from contracts.system import System
 from infra import wiring
 from infra.settings import Settings
 from pipelines import event_file, mapping
@@ -18,17 +19,40 @@ from pipelines.deployments import REFUSED
 
 
 def ingest(
-    system: Annotated[str, typer.Argument(help="whose events the file holds")],
-    file: Annotated[Path, typer.Argument(help="your own log, CSV or Parquet")],
-    mapping_file: Annotated[Path, typer.Option("--mapping", help="TOML: which column is what, see docs/own-data.md")],
+    system: Annotated[str, typer.Argument(help="whose events they are")],
+    file: Annotated[Path | None, typer.Argument(help="your own log, CSV or Parquet")] = None,
+    mapping_file: Annotated[
+        Path | None, typer.Option("--mapping", help="TOML: which column is what, see docs/own-data.md")
+    ] = None,
+    world: Annotated[bool, typer.Option("--world", help="the history of the simulated world, and no file")] = False,
+    rows: Annotated[int, typer.Option(min=1, help="of the world's history")] = 1_000_000,
+    days: Annotated[float, typer.Option(min=0.1, help="of the world's history")] = 14,
+    seed: Annotated[int, typer.Option(help="of the world")] = 7,
 ) -> None:
-    """Bring your own log of events into a system."""
-    settings, mapped = Settings.load(), mapping.load(mapping_file)
-    mapping.check(mapped, systems.load(system))
-    event_file.look(file, mapped)
-    parameters = {"system": system, "file": str(file.resolve()), "mapping": str(mapping_file.resolve())}
+    """Bring in events: a log of your own, the history of the simulated world, or what the served log has gained."""
+    settings, chosen = Settings.load(), systems.load(system)
+    if world and file:
+        raise InvalidInput("Ingest takes a file or the history of the world (--world), not both in one run.")
+    parameters: dict[str, Any] = {"system": system}
+    if world:
+        parameters["world"] = {"seed": seed, "days": days, "rows": rows}
+    elif file or mapping_file:
+        parameters |= _checked(chosen, file, mapping_file)
     run_id = _followed(settings, "ingest", parameters).run_id
-    Console().print(_ingested(json.loads(settings.path("run", f"ingest-{run_id}.json").read_text())))
+    report = json.loads(settings.path("run", f"ingest-{run_id}.json").read_text())
+    Console().print(_ingested(report))
+    if report["reject_file"]:
+        Console(soft_wrap=True).print(f"Rejected rows: {report['reject_file']}", markup=False, highlight=False)
+
+
+def _checked(system: System, file: Path | None, mapping_file: Path | None) -> dict[str, str]:
+    """A file and its mapping as parameters of a run; one that is useless is refused here, and not in the run."""
+    if file is None or mapping_file is None:
+        raise InvalidInput("A log of your own comes as two files: flywheel ingest SYSTEM FILE --mapping FILE.toml.")
+    mapped = mapping.load(mapping_file)
+    mapping.check(mapped, system)
+    event_file.open_event_file(file, mapped)
+    return {"file": str(file.resolve()), "mapping": str(mapping_file.resolve())}
 
 
 def materialize(system: Annotated[str, typer.Argument(help="whose features are brought up to date")]) -> None:
@@ -108,6 +132,4 @@ def _ingested(report: dict[str, Any]) -> Table:
         table.add_row(name.replace("_", " "), f"{report[name]:,}")
     for reason, count in report["rejected"].items():
         table.add_row(f"rejected: {reason}", f"{count:,}")
-    if report["reject_file"]:
-        table.caption = f"rejected rows: {report['reject_file']}"
     return table

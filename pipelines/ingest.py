@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 from prefect import flow
@@ -25,7 +25,6 @@ from contracts.errors import InvalidInput
 from contracts.ports import Archive
 from contracts.system import AT, System
 from infra import wiring
-from infra.events import EventTable
 from infra.settings import Settings
 from pipelines import mapping as mappings
 from pipelines.event_file import EventFile, open_event_file
@@ -37,6 +36,16 @@ OVERLAP = timedelta(hours=1)  # read again each time, for what the recorder brou
 FRAME_ROWS = 100_000
 
 Say = Callable[[str], None]
+
+
+class Events(Protocol):
+    """What ingest needs of the event table, which the wiring chooses."""
+
+    def append(self, system: System, events: pd.DataFrame) -> int: ...
+
+    def watermark(self, system: System, name: str) -> datetime | None: ...
+
+    def set_watermark(self, system: System, name: str, at: datetime) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -96,13 +105,9 @@ def ingest(
     settings, logger = Settings.load(), get_run_logger()
     report = run(settings, systems.load(system), source(file, mapping, world), logger.info)
     logger.info(report.sentence())
-    result_path(settings, str(flow_run.id)).write_text(json.dumps(asdict(report)))
+    if file:  # somebody waits for it; of the scheduled runs nobody would ever read or remove it
+        settings.path("run", f"ingest-{flow_run.id}.json").write_text(json.dumps(asdict(report)))
     return report
-
-
-def result_path(settings: Settings, run_id: str) -> Path:
-    """Where a run of the flow leaves its report as JSON."""
-    return settings.path("run", f"ingest-{run_id}.json")
 
 
 @dataclass(frozen=True)
@@ -141,7 +146,7 @@ def run(settings: Settings, system: System, wanted: UserFile | History | None, s
     return from_file(system, opened, events, settings.path("rejects", system.name), now, say)
 
 
-def from_file(system: System, file: EventFile, events: EventTable, rejects: Path, now: datetime, say: Say) -> Report:
+def from_file(system: System, file: EventFile, events: Events, rejects: Path, now: datetime, say: Say) -> Report:
     """A user's file, in chunks; what is refused goes to a file in the folder `rejects`."""
     validator = Validator(system, file.mapping, file.digest[:16], now)
     batches = (Batch(*validator.events(chunk)) for chunk in file.chunks())
@@ -152,7 +157,7 @@ def from_file(system: System, file: EventFile, events: EventTable, rejects: Path
     return report
 
 
-def from_world(system: System, history: History, events: EventTable, now: datetime, say: Say) -> Report:
+def from_world(system: System, history: History, events: Events, now: datetime, say: Say) -> Report:
     """The history of a world that ends now; asked for again, it is the same history with the same end."""
     name = f"world of seed {history.seed}, {history.days:g} days, {history.rows} rows"
     end = events.watermark(system, name) or now
@@ -161,7 +166,7 @@ def from_world(system: System, history: History, events: EventTable, now: dateti
     return _take_in(system, name, map(Batch, frames), events, None, say)
 
 
-def from_log(system: System, archive: Archive, events: EventTable, now: datetime, say: Say) -> Report:
+def from_log(system: System, archive: Archive, events: Events, now: datetime, say: Say) -> Report:
     """Served rows whose label is final become events; the watermark moves only when they are on the disk."""
     until = now - system.requirements.label_delay
     last = events.watermark(system, LOG)
@@ -198,7 +203,7 @@ class Batch:
 
 
 def _take_in(
-    system: System, name: str, batches: Iterable[Batch], events: EventTable, reject_file: RejectFile | None, say: Say
+    system: System, name: str, batches: Iterable[Batch], events: Events, reject_file: RejectFile | None, say: Say
 ) -> Report:
     """The one path of all sources: set aside what was refused, append the rest, count both."""
     report, started = Report(system.name, name), time.monotonic()

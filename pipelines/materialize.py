@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from prefect import flow
 from prefect.logging import get_run_logger
+from pydantic import AwareDatetime
 
 import systems
 from contracts.ports import FeatureStore
@@ -38,7 +39,7 @@ PROGRESS = b"flywheel"  # the key of a progress file's metadata
 
 
 @flow(name="materialize")
-def materialize(system: str, until: datetime | None = None) -> dict[str, int]:
+def materialize(system: str, until: AwareDatetime | None = None) -> dict[str, int]:
     """Bring a system's features up to `until` (now), offline and online: entities written online, by view."""
     settings, logger = Settings.load(), get_run_logger()
     return dict(run(settings, systems.load(system), until or wiring.clock(settings).now(), logger.info))

@@ -47,6 +47,11 @@ def slices_of(slices: Mapping[str, NDArray[Any]], min_rows: int) -> dict[str, ND
     return found
 
 
+def plain(name: str) -> str:
+    """A slice's name as MLflow takes it, which refuses most signs in names: `device=mobile` → `device.mobile`."""
+    return "".join(letter if letter.isascii() and (letter.isalnum() or letter in "_- ") else "." for letter in name)
+
+
 def log_losses(y: Floats, scores: Floats) -> Floats:
     """The log loss of each row, in nats."""
     if len(y) == 0:

@@ -27,6 +27,7 @@ def to_onnx(estimator: Estimator, width: int) -> bytes:
     try:
         model = convert_sklearn(
             estimator,
+            name="model",  # else a random one: the same rows shall give the same bytes
             initial_types=[(INPUT, FloatTensorType([None, width]))],
             options={"zipmap": False},
             custom_conversion_functions={HistGradientBoostingClassifier: _trees},

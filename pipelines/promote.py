@@ -23,6 +23,7 @@ from infra.settings import Settings
 from pipelines import holdout
 from pipelines.deployments import REFUSED
 from pipelines.gate import Judgement, judge
+from pipelines.metrics import plain
 from pipelines.onnx_export import score
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -107,5 +108,5 @@ def tags(judgement: Judgement, champion: ModelVersion | None) -> dict[str, str]:
         "gate": "passed" if judgement.passed else "refused",
         "gate_reasons": " ".join(judgement.reasons),
         "gate_against": f"version {champion.version}" if champion else "no champion",
-        **{f"gate {name}": str(interval) for name, interval in judgement.intervals.items()},
+        **{f"gate {plain(name)}": str(interval) for name, interval in judgement.intervals.items()},
     }

@@ -25,7 +25,7 @@ from contracts.system import Floats, System
 from infra import wiring
 from infra.settings import ROOT, Settings
 from pipelines import holdout, model_card, plots
-from pipelines.metrics import by_slice, measure
+from pipelines.metrics import by_slice, measure, plain
 from pipelines.onnx_export import check_same, score, to_onnx
 from pipelines.training_rows import Data, TrainingRows, gather, split
 
@@ -110,7 +110,7 @@ def record(settings: Settings, system: System, candidate: Candidate, reason: str
         version = registry.register(system.name, candidate.onnx, run.run_id, system.features.names, own)
     registry.annotate(system.name, version.version, provenance)
     registry.point(system.name, CHALLENGER, version.version)
-    return version
+    return registry.resolve(system.name, CHALLENGER) or version
 
 
 def parameters(system: System, candidate: Candidate) -> dict[str, Any]:
@@ -124,6 +124,7 @@ def parameters(system: System, candidate: Candidate) -> dict[str, Any]:
         "source": candidate.older.source,
         "rows": len(candidate.older),
         "holdout_rows": len(candidate.newest),
+        "split": "by time" if candidate.older.at[-1] < candidate.newest.at[0] else "drawn: all rows are of one moment",
         "first_row": first.isoformat(),
         "last_row": last.isoformat(),
         "half_life": training.half_life,
@@ -141,13 +142,8 @@ def flat(
         if name != own:
             found |= {f"baseline.{name}/{metric}": value for metric, value in each.items()}
     for name, each in slices.items():
-        found |= {f"slice.{_plain(name)}/{metric}": value for metric, value in each.items()}
+        found |= {f"slice.{plain(name)}/{metric}": value for metric, value in each.items()}
     return found
-
-
-def _plain(name: str) -> str:
-    """MLflow takes letters, digits and few signs in a metric's name."""
-    return "".join(letter if letter.isalnum() or letter in "_-" else "." for letter in name)
 
 
 def _files(folder: Path, system: System, candidate: Candidate, card: str) -> None:

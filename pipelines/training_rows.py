@@ -132,12 +132,16 @@ def checked(system: System, rows: TrainingRows) -> TrainingRows:
 
 
 def split(rows: TrainingRows, holdout: float) -> tuple[TrainingRows, TrainingRows]:
-    """The older rows to train on, and the last share by time to judge on; rows of one moment stay together."""
-    cut = rows.at[min(int(len(rows) * (1 - holdout)), len(rows) - 1)]
-    older, newest = rows.where(rows.at < cut), rows.where(rows.at >= cut)
-    if len(older) == 0 or len(newest) == 0:
-        raise InvalidInput(f"All {len(rows):,} rows are of one moment, which leaves nothing to judge a model on.")
-    return older, newest
+    """The older rows to train on, and the last share by time to judge on; rows of one moment stay together.
+
+    Where all rows are of one moment (a log stamped to the hour) no row is newer than another: the share is drawn.
+    """
+    moments = np.unique(rows.at)
+    if len(moments) == 1:
+        newest = np.random.default_rng(SEED).random(len(rows)) < holdout
+        return rows.where(~newest), rows.where(newest)
+    cut = max(rows.at[min(int(len(rows) * (1 - holdout)), len(rows) - 1)], moments[1])
+    return rows.where(rows.at < cut), rows.where(rows.at >= cut)
 
 
 def _sample(frame: pd.DataFrame, most: int) -> pd.DataFrame:

@@ -16,7 +16,7 @@ RETRY: Mapping[str, str] = {"Retry-After": "1"}  # seconds; as long as a hanging
 LONGEST = 100  # characters of a client's own value that an error repeats
 
 
-class Refusal(Exception):  # noqa: N818  # a refusal is an answer that was decided on, not an error of the gateway
+class Refusal(Exception):  # a refusal is an answer that was decided on, not an error of the gateway
     """An answer that is not a 200: its status, a code for programs, a sentence for people, the field at fault."""
 
     def __init__(self, status: int, code: str, message: str, field: str | None = None) -> None:

@@ -86,6 +86,9 @@ def _log_loss(scores: Floats, y: Floats) -> float:
 
 MODEL = Model(
     name="gradient-boosted trees",
-    why="Trees find the crossings of device, placement and hour that a linear model must be told of.",
+    why=(
+        "A logistic regression sees no crossing of device, placement and hour: on the same hold-out its normalised "
+        "cross-entropy is 0.937, the trees' 0.908, the true probability's 0.891 (README.md)."
+    ),
     build=ForgettingTrees,
 )

@@ -104,7 +104,8 @@ def test_a_deployment_is_run_by_name_and_followed_to_its_end(dispatcher: Prefect
 
 def test_what_there_is_to_train_on_is_said_in_one_sentence(dispatcher: PrefectDispatcher) -> None:
     run_id = dispatcher.run("train", {"system": "ad_click", "data": "history"})
-    assert any("gathering rows for ad_click" in line for line in dispatcher.follow(run_id))
+    lines = list(dispatcher.follow(run_id))
+    assert any("gathering rows for ad_click" in line for line in lines)
     assert "ad_click has no events to train on" in dispatcher.state(run_id).message
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 import systems
 from contracts.errors import InvalidInput, NotFound, RefusedCandidate
@@ -26,12 +27,12 @@ from pipelines.retrain import alone, remaining, remember
 from pipelines.training_rows import TrainingRows, gather, split
 from tests.conftest import settings_in
 
-# MLflow leaves SQLAlchemy's pool to the collector, and Feast its own files.
+# MLflow on SQLite: it uses a loader that SQLAlchemy deprecates, and leaves the connection pool to the collector.
 pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*noload.*:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore:.*:DeprecationWarning"),
 ]
-DAYS, ROWS = 5, 60_000
+DAYS, ROWS = 5, 30_000
 
 
 def silent(line: str) -> None:
@@ -67,7 +68,14 @@ class Trained:
 
 
 @pytest.fixture(scope="module")
-def trained(redis_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
+def one_thread() -> Iterator[None]:
+    """OpenMP's threads wait by spinning: on a busy machine two of them took three times the processor time of one."""
+    with threadpool_limits(1):
+        yield
+
+
+@pytest.fixture(scope="module")
+def trained(redis_settings: Settings, tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Trained:
     folder = tmp_path_factory.mktemp("training")
     stores = {"mlflow_url": f"sqlite:///{folder}/mlflow.db", "redis_url": redis_settings.redis}
     settings = settings_in(folder / "state").model_copy(update=stores)
@@ -76,7 +84,7 @@ def trained(redis_settings: Settings, tmp_path_factory: pytest.TempPathFactory) 
     materialize.run(settings, system, now, silent)
     said: list[str] = []
     first = train.run(settings, system, "auto", "the first", said.append)
-    yield Trained(settings, system, wiring.registry(settings), gather(system, settings), first, said)
+    return Trained(settings, system, wiring.registry(settings), gather(system, settings), first, said)
 
 
 def test_a_run_holds_what_a_reader_needs(trained: Trained) -> None:
@@ -110,7 +118,7 @@ def test_the_model_is_better_than_the_base_rate_and_near_the_oracle(trained: Tra
     own = trained.first.metrics["normalised_cross_entropy"]
     assert older.at.max() < newest.at.min()
     assert own < 1
-    assert own - oracle < 0.06  # 48,000 rows; with a million it comes within 0.03
+    assert own - oracle < 0.08  # 24,000 rows; with a million it comes within 0.03
 
 
 def test_mlflow_itself_loads_the_model_with_its_signature(trained: Trained, tmp_path: Path) -> None:
@@ -173,9 +181,10 @@ def test_a_model_of_another_width_is_refused(trained: Trained) -> None:
 
 
 def test_the_same_rows_give_the_same_model(trained: Trained) -> None:
-    again = trained.another(trained.rows)
-    assert again.metrics == trained.first.metrics
-    assert again.tags["data_digest"] == trained.first.tags["data_digest"]
+    few = trained.rows.where(np.arange(len(trained.rows)) < 6_000)
+    one, two = (train.fit(trained.system, few, silent) for _ in range(2))
+    assert one.onnx == two.onnx
+    assert one.older.digest == two.older.digest
 
 
 def test_a_version_that_does_not_exist_is_named(trained: Trained) -> None:

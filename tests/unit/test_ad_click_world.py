@@ -87,7 +87,6 @@ def test_whoever_the_world_does_not_know_is_average() -> None:
 def test_nothing_drifts_before_its_time(calm: pd.DataFrame, drifted: dict[str, pd.DataFrame]) -> None:
     before = calm[AT] < MOMENT.timestamp() - 3600
     for rows in drifted.values():
-        # The frame that the change falls into draws otherwise from its start on.
         assert rows[AT].equals(calm[AT])
         assert abs(rows["clicked"][before].mean() - calm["clicked"][before].mean()) < 0.01
 
@@ -96,7 +95,7 @@ def test_data_drift_brings_other_people_on_other_devices(calm: pd.DataFrame, dri
     after = calm[AT] >= MOMENT.timestamp()
     for kind, moved in {"data": True, "both": True, "concept": False}.items():
         was, now = (rows[after]["device"].value_counts(normalize=True) for rows in (calm, drifted[kind]))
-        assert (abs(was["tablet"] - now["tablet"]) > 0.1) is moved
+        assert bool(abs(was["tablet"] - now["tablet"]) > 0.1) is moved
 
 
 def test_concept_drift_ruins_the_old_truth_and_data_drift_does_not(drifted: dict[str, pd.DataFrame]) -> None:
@@ -105,7 +104,7 @@ def test_concept_drift_ruins_the_old_truth_and_data_drift_does_not(drifted: dict
         labels = rows["clicked"].to_numpy()
         old, new = AdWorld(7).truth(columns(rows)), AdWorld(7, Drift(kind, MOMENT)).truth(columns(rows))  # type: ignore[arg-type]  # the keys are kinds
         entropy = cross_entropy(np.full(len(labels), labels.mean()), labels)
-        assert (cross_entropy(old, labels) - cross_entropy(new, labels) > 0.05 * entropy) is ruined
+        assert bool(cross_entropy(old, labels) - cross_entropy(new, labels) > 0.05 * entropy) is ruined
 
 
 def test_drift_is_as_strong_as_asked(calm: pd.DataFrame) -> None:

@@ -42,9 +42,19 @@ def test_the_hold_out_is_the_newest_share_and_no_moment_is_on_both_sides() -> No
     assert len(older) + len(newest) == 1_000
 
 
-def test_rows_of_one_moment_cannot_be_split() -> None:
-    with pytest.raises(InvalidInput, match="one moment"):
-        split(assemble(AD_CLICK, frame(AD_CLICK).assign(at=1.7e9), "history"), 0.2)
+def test_of_rows_of_one_moment_the_hold_out_is_drawn_and_each_row_is_on_one_side() -> None:
+    rows = assemble(AD_CLICK, frame(AD_CLICK).assign(at=1.7e9), "history")
+    older, newest = split(rows, 0.2)
+    assert 0.15 < len(newest) / 1_000 < 0.25
+    both = np.sort(np.concatenate([older.X[:, -1], newest.X[:, -1]]))
+    assert np.array_equal(both, np.sort(rows.X[:, -1]))
+    assert np.array_equal(split(rows, 0.2)[1].X, newest.X)
+
+
+def test_where_nearly_all_rows_are_of_the_first_moment_the_later_ones_are_held_out() -> None:
+    table = frame(AD_CLICK).assign(at=np.where(np.arange(1_000) < 950, 1.7e9, 1.7e9 + 60))
+    older, newest = split(assemble(AD_CLICK, table, "history"), 0.2)
+    assert (len(older), len(newest)) == (950, 50)
 
 
 def test_a_row_weighs_half_with_each_half_life() -> None:
