@@ -1,5 +1,6 @@
 """Reading the archive: which files a question needs, and asking again when they are merged away under it."""
 
+import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -20,7 +21,8 @@ from infra.archive_tables import record_of
 
 DAY = timedelta(days=1)
 FIRST, LAST = date.min, date.max
-ATTEMPTS = 5  # of a read whose files were merged away under it
+PATIENCE = 10.0  # seconds for a read whose files are being merged away under it; five tries at once were not enough
+PAUSE = 0.05  # seconds between two tries
 
 T = TypeVar("T")
 
@@ -75,12 +77,14 @@ class ArchiveReader:
 
     def _read(self, ask: Callable[[], T]) -> T:
         """Asked again when files were merged away between being listed and being read."""
-        for _ in range(ATTEMPTS):
+        deadline = time.monotonic() + PATIENCE
+        while True:
             try:
                 return ask()
             except (duckdb.IOException, duckdb.InvalidInputException, OSError) as error:
-                failed = error
-        raise Unavailable(f"The archive in {self._folder} cannot be read: {failed}.") from failed
+                if time.monotonic() > deadline:
+                    raise Unavailable(f"The archive in {self._folder} cannot be read: {error}.") from error
+            time.sleep(PAUSE)
 
 
 def _shifted(at: datetime, by: timedelta) -> datetime:

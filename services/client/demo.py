@@ -18,6 +18,7 @@ from services.client.oracle import Quality, quality
 from services.client.simulation import Simulation
 from services.client.story import Step, Story
 
+PAUSE = 3.0  # seconds between two looks at the log, each of which joins all of its newest rows
 PREFECTS_OWN = "Finished in state"  # its last line, after the flow's own
 
 
@@ -28,7 +29,7 @@ class Plan:
     seed: int = 7
     days: int = 14
     rows: int = 400_000
-    rate: float = 120.0  # requests a second
+    rate: float = 100.0  # requests a second
     speed: float = 240.0  # seconds of the platform's time in one second
     drift: str = "concept"
     drift_strength: float = 1.0
@@ -167,9 +168,13 @@ def _served_by(step: Step, clients: Simulation, plan: Plan, version: ModelVersio
 
 def _measure(step: Step, parts: Parts, clients: Simulation, plan: Plan, since: datetime) -> Quality:
     """Quality of what is served from `since` on, once enough of it has matured."""
-    deadline = time.monotonic() + plan.patience
+    deadline, mature = time.monotonic() + plan.patience, since + parts.system.requirements.label_delay
     while time.monotonic() < deadline:
+        time.sleep(PAUSE)
         clients.check()
+        if parts.clock.now() < mature:
+            step.say(f"the first outcomes are final at {mature:%H:%M} of the platform's time")
+            continue
         found = quality(parts.archive, parts.system, clients.world, since, parts.clock.now())
         step.say(f"{found.rows if found else 0:,} of {plan.settled_rows:,} labelled rows")
         if found and found.rows >= plan.settled_rows:
@@ -178,7 +183,6 @@ def _measure(step: Step, parts: Parts, clients: Simulation, plan: Plan, since: d
                 f"{found.rows:,} rows, p99 {clients.ledger.percentile(99):.0f} ms"
             )
             return found
-        time.sleep(1.0)
     raise FlywheelError(f"{plan.settled_rows:,} labelled rows did not come together within {plan.patience:.0f} s.")
 
 

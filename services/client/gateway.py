@@ -1,10 +1,11 @@
 """The gateway as a client sees it: two calls over HTTP, with the errors it answers turned into the platform's own."""
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Self
 
-import httpx
+import aiohttp
 
 from contracts.errors import Conflict, FlywheelError, InvalidInput, NotFound, Unavailable
 
@@ -19,22 +20,28 @@ ERRORS: dict[int, type[FlywheelError]] = {
 
 
 class GatewayClient:
-    """An asynchronous client of one gateway; use it as a context manager."""
+    """An asynchronous client of one gateway; use it as a context manager.
+
+    On aiohttp, which took a quarter of the processor time of httpx a call: simulated clients share the machine with
+    what they measure.
+    """
 
     def __init__(self, url: str, key: str, timeout: float = 5.0, connections: int = 64) -> None:
-        self._http = httpx.AsyncClient(
-            base_url=url,
-            headers={"Authorization": f"Bearer {key}"},
-            timeout=timeout,
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-            trust_env=False,  # a proxy set for the web must not see loopback traffic
-        )
+        self._url, self._connections = url, connections
+        self._headers = {"Authorization": f"Bearer {key}"}
+        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
+        connector = aiohttp.TCPConnector(limit=self._connections)
+        self._session = aiohttp.ClientSession(
+            self._url, headers=self._headers, timeout=self._timeout, connector=connector
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._http.aclose()
+        if self._session is not None:
+            await self._session.close()
 
     async def predict(
         self, system: str, request: Mapping[str, Any], idempotency_key: str | None = None
@@ -51,19 +58,20 @@ class GatewayClient:
         await self._post(f"/v1/systems/{system}/outcomes", body if item is None else {**body, "item_id": item}, {})
 
     async def _post(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> dict[str, Any]:
+        if self._session is None:
+            raise RuntimeError("GatewayClient is used within `async with`.")
         try:
-            response = await self._http.post(path, json=body, headers=headers)
-        except httpx.HTTPError as error:
-            raise Unavailable(
-                f"The gateway at {self._http.base_url} does not answer: {type(error).__name__}."
-            ) from error
-        if response.is_success:
-            return dict(response.json())
-        raise ERRORS.get(response.status_code, FlywheelError)(_message(response))
+            async with self._session.post(path, json=body, headers=headers) as response:
+                status, text = response.status, await response.text()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Unavailable(f"The gateway at {self._url} does not answer: {type(error).__name__}.") from error
+        if status < 300:
+            return dict(json.loads(text))
+        raise ERRORS.get(status, FlywheelError)(_message(status, text))
 
 
-def _message(response: httpx.Response) -> str:
+def _message(status: int, text: str) -> str:
     try:
-        return str(response.json()["error"]["message"])
+        return str(json.loads(text)["error"]["message"])
     except (ValueError, KeyError, TypeError):
-        return f"The gateway answered {response.status_code}: {response.text[:200]}"
+        return f"The gateway answered {status}: {text[:200]}"
