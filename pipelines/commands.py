@@ -39,6 +39,8 @@ def ingest(
     elif file or mapping_file:
         parameters |= _checked(chosen, file, mapping_file)
     run_id = _followed(settings, "ingest", parameters).run_id
+    if not file:
+        return  # the run's own sentence said it all
     report = json.loads(settings.path("run", f"ingest-{run_id}.json").read_text())
     Console().print(_ingested(report))
     if report["reject_file"]:

@@ -34,12 +34,7 @@ class Living:
 
     def run(self, deployment: str, **parameters: Any) -> list[str]:
         """Run a deployment to its end; the test fails when it does not complete."""
-        dispatcher = wiring.dispatcher(self.settings)
-        run_id = dispatcher.run(deployment, {"system": self.system.name, **parameters})
-        lines = list(dispatcher.follow(run_id))
-        state = dispatcher.state(run_id)
-        assert state.state == "completed", "\n".join([*lines, state.message])
-        return lines
+        return run_deployment(self.settings, deployment, system=self.system.name, **parameters)
 
     def client(self) -> GatewayClient:
         return GatewayClient(self.settings.gateway, self.settings.secret("api_key"))
@@ -98,6 +93,16 @@ def living(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Living]:
         living.run("promote")
         living.answered_by(living.champion().version, seconds=20.0)
         yield living
+
+
+def run_deployment(settings: Settings, deployment: str, **parameters: Any) -> list[str]:
+    """Run a deployment to its end, and return what it logged; the test fails when it does not complete."""
+    dispatcher = wiring.dispatcher(settings)
+    run_id = dispatcher.run(deployment, parameters)
+    lines = list(dispatcher.follow(run_id))
+    state = dispatcher.state(run_id)
+    assert state.state == "completed", "\n".join([*lines, state.message])
+    return lines
 
 
 def settle(simulation: Simulation, predictions: int, seconds: float = 60.0) -> None:

@@ -22,13 +22,13 @@ def test_a_click_goes_round_the_loop(living: Living) -> None:
     living.outcome(answer["prediction_id"], clicked, living.clock.now())
     archive = wiring.archive(living.settings)
 
-    def labelled() -> pd.DataFrame | None:
+    def labelled() -> pd.DataFrame:
         now = living.clock.now()
         rows = archive.labelled(living.system, before, now, now)
-        return rows if answer["prediction_id"] in set(rows["prediction_id"]) else None
+        return rows[rows["prediction_id"] == answer["prediction_id"]].set_index("item")
 
-    rows = poll(labelled, 30.0, "the matured rows of the prediction")
-    rows = rows[rows["prediction_id"] == answer["prediction_id"]].set_index("item")
+    poll(lambda: len(labelled()), 30.0, "the matured rows of the prediction")
+    rows = labelled()
     assert rows.loc[clicked, "clicked"] == 1.0
     assert rows["clicked"].sum() == 1.0
     assert set(rows["model_version"]) == {answer["model_version"]}
