@@ -68,7 +68,7 @@ def test_a_retrained_model_serves_and_a_rollback_brings_the_one_before_back(livi
     first = living.champion()
     request = living.request(3)
     with living.simulation(rate=60) as clients:
-        settle(clients, 2_500, seconds=90)
+        settle(clients, 900)
         matured = living.clock.now() + living.system.requirements.label_delay
         poll(lambda: living.clock.now() > matured, 60.0, "the outcomes' time")
         living.run("train", data="log")
