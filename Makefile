@@ -1,4 +1,6 @@
 # Each target makes .venv from the hashed lock first; nothing but Python 3.11+ (with venv), git and make is needed.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
@@ -15,7 +17,11 @@ $(READY): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "This Python lacks venv: install it (on Debian and Ubuntu: apt install python3-venv), then run make again."; exit 1; }
 	@echo "Installing the locked environment into .venv (about 260 packages, once) ..."
 	@$(PYTHON) -m venv --clear .venv
-	@$(BIN)/python -m pip install --progress-bar on --quiet --no-deps --require-hashes -r requirements/dev.txt
+	@PYTHONUNBUFFERED=1 $(BIN)/python -m pip install --no-deps --require-hashes -r requirements/dev.txt 2>&1 | awk \
+	  -v total=$$(grep -c == requirements/dev.txt) \
+	  '/^ *(Collecting|Requirement already)/ { printf "\r  %d of %d packages fetched", ++n, total; fflush(); next } \
+	   /^Installing collected/ { printf "\r  all packages fetched; installing, about a minute ..."; fflush(); next } \
+	   /ERROR|error:|Retrying|No space/ { print "\n" $$0 } END { print "" }'
 	@$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --config-settings editable_mode=compat -e .
 	@touch $@
 

@@ -12,6 +12,7 @@ from contracts.system import Columns, Floats, Matrix
 
 Variant = Literal["champion", "fallback"]
 FALLBACK_VERSION = "fallback"  # the model version of an answer that no model gave
+FEATURES_UNAVAILABLE = "features: unavailable"  # in `degraded`: the record holds declared defaults, nothing was read
 
 
 @dataclass(frozen=True)

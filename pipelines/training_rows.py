@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from contracts.errors import InvalidInput
 from contracts.ports import Archive, FeatureStore
+from contracts.records import FEATURES_UNAVAILABLE
 from contracts.system import AT, Floats, Matrix, System
 from infra import wiring
 from infra.settings import Settings
@@ -75,8 +76,13 @@ def enough(system: System) -> int:
 
 
 def logged(system: System, archive: Archive, now: datetime) -> pd.DataFrame:
-    """The mature, shown rows of the log within the training window, with the features as they were served."""
-    return _sample(archive.labelled(system, now - system.training.window, now, now), system.training.max_rows)
+    """The mature, shown rows of the log within the training window, with the features as they were served.
+
+    Rows whose features could not be read are left out: the log holds their defaults, which say nothing of the user.
+    """
+    rows = archive.labelled(system, now - system.training.window, now, now)
+    read = ~rows["degraded"].str.contains(FEATURES_UNAVAILABLE, regex=False).to_numpy(bool)
+    return _sample(rows[read].reset_index(drop=True), system.training.max_rows)
 
 
 def history(system: System, settings: Settings, store: FeatureStore, now: datetime) -> pd.DataFrame:

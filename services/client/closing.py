@@ -29,5 +29,5 @@ def closing_words(outcome: Outcome, found: list[str], seconds: float) -> str:
         f"From drift to the new version serving: {outcome.seconds_to_serving:.0f} s.\n"
         f"{outcome.predictions:,} predictions and {outcome.outcomes:,} outcomes acknowledged over HTTP, "
         f"p50 {outcome.latency_p50:.0f} ms, p99 {outcome.latency_p99:.0f} ms, "
-        f"{len(outcome.faults)} kinds of failure. The demo took {seconds / 60:.1f} minutes. {verdict}"
+        f"{'; '.join(outcome.faults) or 'no request failed'}. The demo took {seconds / 60:.1f} minutes. {verdict}"
     )

@@ -74,7 +74,7 @@ def demo(
     """Run the whole loop on this machine and tell it as a story; exit status 0 only when the loop closed."""
     settings, console = Settings.load(), Console(highlight=False)
     chosen, plan = systems.load(system), Plan(seed=seed, rows=rows, rate=rate)
-    _clear_stage(settings)
+    clear_stage(settings)
     console.print(Panel.fit(chosen.requirements.goal, title=f"Flywheel: {system}", border_style="blue"))
     started, story, stack = time.monotonic(), Story(console), wiring.stack(settings)
     clock = wiring.start_clock(settings, wiring.clock(settings).now() - plan.lead, plan.speed)
@@ -111,7 +111,7 @@ def explain(
     Console().print(*explanation(systems.load(record.system), record))
 
 
-def _clear_stage(settings: Settings) -> None:
+def clear_stage(settings: Settings) -> None:
     """Leave nothing of an earlier demo; refuse to touch anything else."""
     mark, state = settings.state_dir / DEMO_MARK, settings.state_dir
     ours = mark.exists() or not any((state / name).exists() for name in ("events", "log", "mlflow"))

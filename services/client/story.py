@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
+from rich.padding import Padding
 from rich.spinner import Spinner
 
 
@@ -50,5 +51,6 @@ class Story:
         except BaseException:
             self.console.print(f"[red]  ✗ {title}[/red] [dim]({step.seconds:.0f} s)[/dim]")
             raise
-        tail = f": {step.result}" if step.result else ""
-        self.console.print(f"[green]  ✓[/green] [bold]{title}[/bold]{tail} [dim]({step.seconds:.0f} s)[/dim]")
+        self.console.print(f"[green]  ✓[/green] [bold]{title}[/bold] [dim]({step.seconds:.0f} s)[/dim]")
+        if step.result:
+            self.console.print(Padding(escape(step.result), (0, 0, 0, 4)))

@@ -11,7 +11,15 @@ import orjson
 from pydantic import BaseModel
 
 from contracts.errors import Conflict, InvalidInput, Unavailable
-from contracts.records import FALLBACK_VERSION, FeatureRead, KeptAnswer, PredictionRecord, Scored, Variant
+from contracts.records import (
+    FALLBACK_VERSION,
+    FEATURES_UNAVAILABLE,
+    FeatureRead,
+    KeptAnswer,
+    PredictionRecord,
+    Scored,
+    Variant,
+)
 from contracts.system import AT, Columns, Decision, Matrix, System
 from services.gateway.stages import Deadline, Platform
 
@@ -76,7 +84,7 @@ async def _served(platform: Platform, ask: Ask, rows: Columns, now: datetime) ->
     try:
         read = await platform.reading.call(lambda: platform.reader.online(system, rows, now), system, deadline)
     except Unavailable:
-        return _fallback(ask, rows, FeatureRead(_defaults(system, rows), ("features: unavailable",)))
+        return _fallback(ask, rows, FeatureRead(_defaults(system, rows), (FEATURES_UNAVAILABLE,)))
     try:
         scored = await platform.scoring.call(lambda: platform.scorer.score(system.name, read.matrix), system, deadline)
     except Unavailable:

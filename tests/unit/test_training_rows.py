@@ -9,9 +9,12 @@ import pytest
 
 import systems
 from contracts.errors import InvalidInput
+from contracts.records import FEATURES_UNAVAILABLE
 from contracts.system import System
+from infra.memory_archive import MemoryArchive
 from infra.settings import Settings
-from pipelines.training_rows import assemble, checked, decay, enough, gather, split
+from pipelines.training_rows import assemble, checked, decay, enough, gather, logged, split
+from tests.stores.log_records import NOON, SHOP, prediction
 
 AD_CLICK = systems.load("ad_click")
 
@@ -22,6 +25,14 @@ def frame(system: System, rows: int = 1_000) -> pd.DataFrame:
     columns = {name: generator.choice(["a", "b"], rows) for name in system.training.slices}
     at = 1.7e9 + generator.integers(0, 200, rows) * 30.0
     return pd.DataFrame({**features, **columns, "at": at, system.task.target: generator.integers(0, 2, rows) * 1.0})
+
+
+def test_rows_whose_features_could_not_be_read_teach_nothing() -> None:
+    archive = MemoryArchive()
+    whole = prediction("a", at=NOON)
+    archive.append([whole, replace(prediction("b", at=NOON), degraded=(FEATURES_UNAVAILABLE,), variant="fallback")])
+    rows = logged(SHOP, archive, NOON + SHOP.requirements.label_delay)
+    assert set(rows["prediction_id"]) == {whole.prediction_id}
 
 
 def test_rows_come_in_time_order_with_features_in_the_models_order() -> None:
