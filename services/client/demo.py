@@ -33,7 +33,8 @@ class Plan:
     speed: float = 240.0  # seconds of the platform's time in one second
     drift: str = "concept"
     drift_strength: float = 1.0
-    settled_rows: int = 8_000  # labelled rows in each of the three measurements
+    settled_rows: int = 16_000  # labelled rows in each of the three measurements
+    retries: int = 2  # how often a refused retraining may be followed by another, after the cooldown
     patience: float = 180.0  # seconds that any one step may take
 
     @property
@@ -105,11 +106,13 @@ def close_the_loop(story: Story, parts: Parts, plan: Plan, clients: Simulation) 
         retrain = _detected(step, parts, clients, plan, changed)
         outcome.seconds_to_detection = time.monotonic() - wall
         step.result = f"retraining started by the event after {outcome.seconds_to_detection:.0f} s"
-    with story.step("Retraining on the logged features, joined with matured outcomes") as step:
-        _follow(parts.dispatcher, step, retrain)
-        outcome.under = quality(parts.archive, parts.system, clients.world, changed, parts.clock.now())
+    for attempt in range(1 + plan.retries):
+        if attempt:
+            retrain = _again(story, parts, clients, plan, changed)
+        if _retrained(story, parts, retrain, outcome):
+            break
+    outcome.under = quality(parts.archive, parts.system, clients.world, changed, parts.clock.now())
     with story.step("Promotion: serving swaps to the new champion, no restart") as step:
-        outcome.second = parts.registry.resolve(parts.system.name, "champion")
         _swapped(step, clients, plan, outcome)
         outcome.seconds_to_serving = time.monotonic() - wall
     with story.step("Recovery: the same drifted world, scored by the new version") as step:
@@ -205,13 +208,30 @@ def _retrainings(parts: Parts, since: datetime) -> list[RunState]:
     return list(parts.dispatcher.runs("retrain", parts.system.name, since))
 
 
+def _retrained(story: Story, parts: Parts, run_id: str, outcome: Outcome) -> bool:
+    """Follow a retraining to its end: whether the gate let its model become champion."""
+    with story.step("Retraining on the logged features, joined with matured outcomes") as step:
+        _follow(parts.dispatcher, step, run_id)
+        outcome.second = parts.registry.resolve(parts.system.name, "champion")
+        return _version(outcome.second) != _version(outcome.first)
+
+
+def _again(story: Story, parts: Parts, clients: Simulation, plan: Plan, changed: datetime) -> str:
+    """The next retraining: no sooner than the cooldown allows, for a refused candidate is no reason to hurry."""
+    with story.step("Refused; the next alarm after the cooldown tries again with more rows") as step:
+        over = parts.clock.now() + parts.system.monitoring.cooldown
+        _until(step, plan.patience, "The end of the cooldown", lambda: parts.clock.now() >= over)
+        return _detected(step, parts, clients, plan, changed)
+
+
+def _version(model: ModelVersion | None) -> str:
+    return model.version if model else ""
+
+
 def _swapped(step: Step, clients: Simulation, plan: Plan, outcome: Outcome) -> None:
-    if outcome.second is None or outcome.first is None or outcome.second.version == outcome.first.version:
-        raise FlywheelError(
-            "The gate refused the retrained model; its reasons are in the retrain run's log in Prefect."
-        )
     _served_by(step, clients, plan, outcome.second)
-    step.result = f"version {outcome.second.version} answers, {_metrics(outcome.second)}"
+    if outcome.second is not None:
+        step.result = f"version {outcome.second.version} answers, {_metrics(outcome.second)}"
 
 
 def _accounts(outcome: Outcome, clients: Simulation) -> Outcome:

@@ -51,6 +51,6 @@ class Story:
         except BaseException:
             self.console.print(f"[red]  ✗ {title}[/red] [dim]({step.seconds:.0f} s)[/dim]")
             raise
-        self.console.print(f"[green]  ✓[/green] [bold]{title}[/bold] [dim]({step.seconds:.0f} s)[/dim]")
+        self.console.print(f"[green]  ✓[/green] [bold]{title}[/bold] [dim]({step.seconds:.0f} s)[/dim]", soft_wrap=True)
         if step.result:
             self.console.print(Padding(escape(step.result), (0, 0, 0, 4)))

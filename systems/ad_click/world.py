@@ -30,7 +30,7 @@ DEVICE_INDEX, PLACEMENT_INDEX, CATEGORY_INDEX = index(DEVICES), index(PLACEMENTS
 AD_FIELDS = ("ad_id", "campaign_id", "advertiser_id", "category", "bid")
 
 CALM = Drift()
-CANDIDATES, SLOTS = 20, 4
+CANDIDATES, SLOTS = 20, 8
 FRAME = 100_000  # rows in a frame of history, at most
 GUESS = 0.8  # standard deviation, in log-odds, of the older policy's error about an ad
 MEDIAN_DELAY = timedelta(minutes=2)  # from impression to click
