@@ -18,9 +18,8 @@ $(READY): requirements/dev.txt pyproject.toml
 	@echo "Installing the locked environment into .venv (about 260 packages, once) ..."
 	@$(PYTHON) -m venv --clear .venv
 	@PYTHONUNBUFFERED=1 $(BIN)/python -m pip install --no-deps --require-hashes -r requirements/dev.txt 2>&1 | awk \
-	  -v total=$$(grep -c == requirements/dev.txt) \
-	  '/^ *(Collecting|Requirement already)/ { printf "\r  %d of %d packages fetched", ++n, total; fflush(); next } \
-	   /^Installing collected/ { printf "\r  all packages fetched; installing, about a minute ..."; fflush(); next } \
+	  '/^ *(Collecting|Processing|Downloading|Using cached)/ { printf "\r  fetching: %-60.60s", $$2; fflush(); next } \
+	   /^Installing collected/ { printf "\r  all packages fetched; installing, about a minute ...%-20s", ""; fflush(); next } \
 	   /ERROR|error:|Retrying|No space/ { print "\n" $$0 } END { print "" }'
 	@$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --config-settings editable_mode=compat -e .
 	@touch $@
