@@ -22,7 +22,7 @@ from infra.archive_tables import record_of
 DAY = timedelta(days=1)
 FIRST, LAST = date.min, date.max
 PATIENCE = 10.0  # seconds for a read whose files are being merged away under it; five tries at once were not enough
-PAUSE = 0.05  # seconds between two tries
+PAUSE = 0.01  # seconds between two tries
 
 T = TypeVar("T")
 
