@@ -5,33 +5,41 @@ after three failed polls, and takes the runs under way with it, when the server 
 (100 MB) loaded to poll one address; and it leaves a killed runner's runs as Running for ever. This one speaks the same
 protocol (Pending, the engine, Crashed) and outlives the server.
 
-GET /health answers 200 once the deployments are registered and while the server answers the polls.
+GET /health answers 200 once the deployments are registered and while the server answers the polls; GET /metrics says
+the same, and what became of the runs, to Prometheus.
 """
 
 import logging
+import math
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
 
 import httpx
+from prometheus_client import disable_created_metrics
 
+import systems
+from contracts.ports import Clock
+from infra import wiring
+from infra.clock import SystemClock, pace
 from infra.settings import ROOT, Settings
 from pipelines.deployments import present
 from pipelines.flow_processes import FlowProcesses
+from pipelines.runner_health import serving
+from pipelines.runner_metrics import RunnerMetrics
+from pipelines.schedules import of_no_use, schedules
 
 POLL_SECONDS = 0.5
 STALE_SECONDS = 10.0  # without an answer for so long, the runner is not healthy
 RETRY_SECONDS = 1.0
 LIMIT = 3  # runs at a time, on a machine that serves as well
-MISSED = timedelta(hours=1)  # a scheduled run that is later than this is left out: another is due soon
 LOG = logging.getLogger("flywheel.runner")
 
 
@@ -41,15 +49,27 @@ class Runner:
 
     api: httpx.Client
     processes: FlowProcesses
+    clock: Callable[[], Clock] = SystemClock  # asked anew each time: it may be set going while the runner runs
     deployment_ids: list[str] = field(default_factory=list)
+    pace: float | None = None  # of the clock that the schedules are for
     answered_at: float = 0.0
     ended: dict[str, int] = field(default_factory=dict)  # processes whose end Prefect was not told of yet
     asked_for: set[str] = field(default_factory=set)
     stopping: threading.Event = field(default_factory=threading.Event)
+    metrics: RunnerMetrics = field(default_factory=RunnerMetrics)
+
+    def __post_init__(self) -> None:
+        self.metrics.registered.set_function(lambda: bool(self.deployment_ids))
+        self.metrics.answer_age.set_function(self.answer_age)
+        self.metrics.running.set_function(lambda: len(self.processes.running))
 
     @property
     def healthy(self) -> bool:
-        return bool(self.deployment_ids) and time.monotonic() - self.answered_at < STALE_SECONDS
+        return bool(self.deployment_ids) and self.answer_age() < STALE_SECONDS
+
+    def answer_age(self) -> float:
+        """Seconds since Prefect last answered a poll; NaN (less than no limit) before the first time."""
+        return time.monotonic() - self.answered_at if self.answered_at else math.nan
 
     def run(self) -> None:
         """Until told to stop; whatever Prefect does meanwhile."""
@@ -57,6 +77,7 @@ class Runner:
             try:
                 if not self.deployment_ids:
                     self.register()
+                self.keep_time()
                 self.step()
                 self.stopping.wait(POLL_SECONDS)
             except httpx.HTTPError as error:
@@ -78,13 +99,26 @@ class Runner:
         self.reconcile()
         LOG.info("taking up runs of %s", ", ".join(names))
 
+    def keep_time(self) -> None:
+        """Schedule the deployments, and anew whenever the platform's clock begins or ceases to run fast."""
+        if not self.deployment_ids or (found := pace(self.clock())) == self.pace:
+            return
+        for each in present():
+            if each.rhythm:
+                path = f"/deployments/name/{each.name}/{each.name}"
+                deployment = self.api.get(path).raise_for_status().json()
+                wanted = schedules(each.rhythm, found, systems.names(), datetime.now(UTC))
+                self.api.patch(f"/deployments/{deployment['id']}", json={"schedules": wanted}).raise_for_status()
+        self.pace = found
+        LOG.info("scheduled for a clock that runs %g times as fast", found)
+
     def reconcile(self) -> None:
         """Runs that are Running, and run by nobody, crashed: an earlier runner was killed (Prefect leaves them so)."""
         self.processes.end_strays()
         left = self._runs(["PENDING", "RUNNING", "CANCELLING"])
         for run in left:
             if run["id"] not in self.processes.running:
-                self.set_state(run["id"], "CRASHED", "The flow runner ended before this run did.")
+                self.crash(run["id"], "The flow runner ended before this run did.")
 
     def step(self) -> None:
         """One poll: end what was cancelled, report what crashed, take up what is due."""
@@ -102,9 +136,10 @@ class Runner:
             {"deployment_ids": self.deployment_ids, "scheduled_before": datetime.now(UTC).isoformat(), "limit": 50},
         )
         self.answered_at = time.monotonic()
+        useless = of_no_use(due, datetime.now(UTC))
         for run in due:
-            if missed(run):
-                self.set_state(run["id"], "CANCELLED", "Its time passed while the stack was down.")
+            if run["id"] in useless:
+                self.set_state(run["id"], "CANCELLED", useless[run["id"]])
             elif len(self.processes.running) < LIMIT:
                 self.take_up(run)
 
@@ -115,23 +150,36 @@ class Runner:
         self.asked_for.add(run["id"])
         if self.set_state(run["id"], "PENDING", "Starting.", force=False):
             LOG.info("starting %s", run["name"])
-            self.processes.start(run["id"])
+            self.start(run["id"])
         self.asked_for.discard(run["id"])
 
     def settle(self) -> None:
         """Runs that were asked for when the answer was lost: they are ours if Prefect has them Pending."""
         for run_id in list(self.asked_for):
             if self.state_of(run_id) == "PENDING":
-                self.processes.start(run_id)
+                self.start(run_id)
             self.asked_for.discard(run_id)
+
+    def start(self, run_id: str) -> None:
+        self.processes.start(run_id)
+        self.metrics.started.inc()
 
     def state_of(self, run_id: str) -> str:
         return str(self.api.get(f"/flow_runs/{run_id}").raise_for_status().json()["state_type"])
 
     def conclude(self, run_id: str, status: int) -> None:
         """A process that ended before its run did (killed, out of memory) leaves saying so to us."""
-        if self.state_of(run_id) not in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED", "SCHEDULED", "PAUSED"):
-            self.set_state(run_id, "CRASHED", f"Its process ended with status {status}.")
+        state = self.state_of(run_id)
+        if state == "FAILED":
+            self.metrics.failed.inc()
+        elif state == "CRASHED":  # the engine itself could still say so
+            self.metrics.crashed.inc()
+        elif state not in ("COMPLETED", "CANCELLED", "SCHEDULED", "PAUSED"):
+            self.crash(run_id, f"Its process ended with status {status}.")
+
+    def crash(self, run_id: str, message: str) -> None:
+        self.set_state(run_id, "CRASHED", message)
+        self.metrics.crashed.inc()
 
     def set_state(self, run_id: str, kind: str, message: str, force: bool = True) -> bool:
         """Whether Prefect accepted the state."""
@@ -155,50 +203,24 @@ class Runner:
         return self.api.post(path, json=body).raise_for_status().json()
 
 
-def missed(run: Mapping[str, Any]) -> bool:
-    """Whether a schedule made this run, and it is too late to be of use."""
-    due = datetime.fromisoformat(run["next_scheduled_start_time"] or run["expected_start_time"])
-    return bool(run["auto_scheduled"]) and datetime.now(UTC) - due > MISSED
-
-
-def serve_health(runner: Runner, host: str, port: int) -> ThreadingHTTPServer:
-    """GET /health in a thread of its own: 200 or 503."""
-
-    class Health(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            status = 404 if self.path != "/health" else 200 if runner.healthy else 503
-            body = {200: b"OK\n", 503: b"not registered with Prefect, or Prefect does not answer\n"}.get(status, b"")
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Health is asked for every second; nobody wants to read that."""
-
-    server = ThreadingHTTPServer((host, port), Health)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
-
-
 def main() -> None:
     """Run until SIGTERM or SIGINT; nothing is left behind."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    # A second series for each counter, which nobody reads.
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client gives it no types
     settings = Settings.load()
     api = httpx.Client(base_url=f"{settings.prefect}/api", timeout=5, trust_env=False)
-    runner = Runner(api, FlowProcesses(settings.path("run", "flows", "pid").parent))
+    processes = FlowProcesses(settings.path("run", "flows", "pid").parent)
+    runner = Runner(api, processes, lambda: wiring.clock(settings))
 
     def stop(number: int, frame: FrameType | None) -> None:
         runner.stopping.set()
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    server = serve_health(runner, settings.host, settings.runner_port)
-    try:
+    with serving(runner, settings.host, settings.runner_port):
         runner.run()
-    finally:
-        server.shutdown()
 
 
 if __name__ == "__main__":

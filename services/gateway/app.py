@@ -48,6 +48,7 @@ class Limits:
 def build(platform: Platform, catalogue: Catalogue, limits: Limits) -> ASGIApp:
     """The whole gateway as one ASGI application."""
     app = Api(platform, catalogue, limits.body).routed()
+    platform.metrics.expect(catalogue.ready.values())
     # The last one added is the outermost; all lie inside Starlette's own layer for unexpected errors.
     app.add_middleware(Guard, limits.key, TokenBucket(limits.rate), limits.in_flight)
     app.add_middleware(Watch, platform.metrics, catalogue.names)

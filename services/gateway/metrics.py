@@ -1,8 +1,11 @@
 """What the gateway counts. Every metric is explained in README.md; a test compares the two."""
 
+from collections.abc import Iterable
 from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from contracts.system import System
 
 SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 CANDIDATES = (1, 2, 5, 10, 20, 50, 100, 200, 500)
@@ -41,11 +44,23 @@ class Metrics:
             buckets=CANDIDATES,
             registry=registry,
         )
+        self.p99_target = Gauge(
+            "flywheel_gateway_p99_target_seconds",
+            "What the system's requirements ask of the 99th percentile of its predictions",
+            ["system"],
+            registry=registry,
+        )
         # Looking a child up by its labels costs more than adding to it.
         self.seconds_of = cache(self.seconds.labels)
         self.requests_of = cache(self.requests.labels)
         self.candidates_of = cache(self.candidates.labels)
         self.crashes = Counter("flywheel_gateway_crashes", "Unexpected errors, each in the log", registry=registry)
+
+    def expect(self, systems: Iterable[System]) -> None:
+        """Tell what each system asks for; its fallbacks are counted from 0 on, or the first would be no increase."""
+        for system in systems:
+            self.p99_target.labels(system.name).set(system.requirements.latency_p99.total_seconds())
+            self.fallbacks.labels(system.name)
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""
