@@ -1,9 +1,10 @@
-"""What every test may use: settings of its own (a folder in tmp_path, free ports) and a real Redis server."""
+"""What every test may use: settings of its own (a folder in tmp_path, free ports), a real Redis server, a database."""
 
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,22 @@ import redis
 
 from infra import redis_server
 from infra.settings import Settings
+from tests import servers
 
 PORTS = [name for name in Settings.model_fields if name.endswith("_port")]
+SERVERS = pytest.StashKey[servers.Servers]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    servers.add_options(parser)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    session.config.stash[SERVERS] = servers.asked_for(session.config)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"stores: {servers.described(config.stash[SERVERS])}"
 
 
 def free_ports(count: int) -> list[int]:
@@ -48,15 +63,35 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def redis_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Settings with a running Redis server, one for the whole session."""
-    settings = settings_in(tmp_path_factory.mktemp("redis"))
+def redis_settings(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings with running Redis servers: those that pytest was told of, and an embedded one for what it was not."""
+    told = pytestconfig.stash[SERVERS]
+    urls = {"redis_url": told.redis, "log_redis_url": told.log_redis}
+    settings = settings_in(tmp_path_factory.mktemp("redis")).model_copy(update=urls)
+    try:
+        with nullcontext() if told.redis else running(settings):
+            yield settings
+    finally:
+        for url in told.redises:
+            empty(url)
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    """A Redis server of these settings alone, with what it wrote before: up in the block, gone after it."""
     with subprocess.Popen(redis_server.command(settings), stdout=subprocess.DEVNULL) as server:
         try:
             poll(lambda: answers(settings.redis), what="Redis")
-            yield settings
+            yield server
         finally:
             server.terminate()
+
+
+@pytest.fixture(scope="session")
+def new_database(pytestconfig: pytest.Config) -> Iterator[Callable[[str], str]]:
+    """Makes an empty database for a `*_database_url` setting; see tests/servers.py."""
+    with servers.databases(pytestconfig.stash[SERVERS]) as make:
+        yield make
 
 
 def answers(url: str) -> bool:
@@ -67,9 +102,14 @@ def answers(url: str) -> bool:
         return False
 
 
+def empty(url: str) -> None:
+    with redis.Redis.from_url(url) as client:
+        client.flushall()
+
+
 @pytest.fixture
 def empty_redis(redis_settings: Settings) -> Settings:
-    """The session's Redis server, emptied."""
-    with redis.Redis.from_url(redis_settings.redis) as client:
-        client.flushall()
+    """The session's Redis servers, the features' and the log's, emptied."""
+    for url in {redis_settings.redis, redis_settings.log_redis}:
+        empty(url)
     return redis_settings

@@ -23,9 +23,8 @@ from infra.archive import ParquetArchive
 from infra.log import STREAM, RedisLog
 from infra.log_consumer import RedisLogConsumer
 from infra.settings import ROOT, Settings
-from tests.conftest import poll
+from tests.conftest import poll, running
 from tests.stores.log_records import DELAY, NOON, SHOP, outcome, prediction
-from tests.stores.redis_process import running
 
 HOUR = timedelta(hours=1)
 INTERVAL = NOON - HOUR, NOON + HOUR

@@ -20,8 +20,8 @@ from infra.log import STREAM, RedisLog
 from infra.log_consumer import RedisLogConsumer
 from infra.memory_log import MemoryLog, MemoryLogConsumer
 from infra.settings import Settings
+from tests.conftest import running
 from tests.stores.log_records import of_other_features, outcome, prediction, same, without_rows
-from tests.stores.redis_process import running
 
 
 @dataclass
@@ -50,7 +50,7 @@ def store(request: pytest.FixtureRequest) -> Store:
         async def nothing() -> None: ...
 
         return Store(memory, lambda: _records(MemoryLogConsumer(memory)), nothing)
-    url = request.getfixturevalue("empty_redis").redis
+    url = request.getfixturevalue("empty_redis").log_redis
     log = RedisLog(url, timeout=5)
     return Store(log, lambda: _records(RedisLogConsumer(url, "suite")), log.aclose)
 
@@ -164,7 +164,7 @@ async def _append(log: Log, *records: Any) -> None:
 
 def test_a_kept_answer_expires(empty_redis: Settings) -> None:
     async def work() -> None:
-        log = RedisLog(empty_redis.redis, timeout=5, keep_for=timedelta(milliseconds=80))
+        log = RedisLog(empty_redis.log_redis, timeout=5, keep_for=timedelta(milliseconds=80))
         await log.append(prediction("p1"), KeptAnswer("key", "digest", b"answer"))
         deadline = time.monotonic() + 10
         while await log.recall("shop", "key"):
@@ -196,7 +196,8 @@ async def slow_redis(url: str, delay: float) -> AsyncIterator[str]:
     async with await asyncio.start_server(connected, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         try:
-            yield url.replace(f":{real.port}/", f":{port}/")
+            credentials, _, _ = real.netloc.rpartition("@")
+            yield real._replace(netloc=f"{credentials}@127.0.0.1:{port}").geturl()
         finally:
             for task in tasks:
                 task.cancel()
@@ -207,7 +208,7 @@ def test_a_cancelled_call_never_leaves_its_reply_to_the_next_caller(empty_redis:
     """CVE-2023-28858 and 28859: whatever the moment, a connection that was given up on is not used again."""
 
     async def work(url: str) -> None:
-        direct, slow = RedisLog(empty_redis.redis, timeout=5), RedisLog(url, timeout=5)
+        direct, slow = RedisLog(empty_redis.log_redis, timeout=5), RedisLog(url, timeout=5)
         for name in ("a", "b"):
             await direct.append(prediction(name), KeptAnswer(name, name, name.encode()))
         for moment in (0, 0.001, 0.005, 0.01, 0.02, 0.03, 0.045, 0.06, 0.065):
@@ -222,7 +223,7 @@ def test_a_cancelled_call_never_leaves_its_reply_to_the_next_caller(empty_redis:
         await slow.aclose()
 
     async def through_proxy() -> None:
-        async with slow_redis(empty_redis.redis, 0.03) as url:
+        async with slow_redis(empty_redis.log_redis, 0.03) as url:
             await work(url)
 
     asyncio.run(through_proxy())
@@ -230,7 +231,7 @@ def test_a_cancelled_call_never_leaves_its_reply_to_the_next_caller(empty_redis:
 
 def test_a_call_that_times_out_is_unavailable_and_leaves_no_reply_behind(empty_redis: Settings) -> None:
     async def work() -> None:
-        async with slow_redis(empty_redis.redis, 0.3) as url:
+        async with slow_redis(empty_redis.log_redis, 0.3) as url:
             slow = RedisLog(url, timeout=0.1)
             started = time.monotonic()
             with pytest.raises(Unavailable, match=r"did not answer within 0\.1 s\.$"):
@@ -263,7 +264,7 @@ def test_without_redis_it_says_so_in_a_sentence_without_the_password_and_recover
 
 def test_a_full_redis_is_unavailable_and_keeps_neither_record_nor_answer(empty_redis: Settings) -> None:
     async def work(client: Any) -> None:
-        log = RedisLog(empty_redis.redis, timeout=5)
+        log = RedisLog(empty_redis.log_redis, timeout=5)
         client.config_set("maxmemory", "1")
         try:
             for keep in (None, KeptAnswer("key", "digest", b"answer")):
@@ -275,5 +276,5 @@ def test_a_full_redis_is_unavailable_and_keeps_neither_record_nor_answer(empty_r
         assert client.xlen(STREAM) == 0
         await log.aclose()
 
-    with redis.Redis.from_url(empty_redis.redis) as client:
+    with redis.Redis.from_url(empty_redis.log_redis) as client:
         asyncio.run(work(client))

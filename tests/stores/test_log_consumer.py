@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +18,8 @@ from infra.log_codec import encode
 from infra.log_consumer import GROUP, RedisLogConsumer
 from infra.memory_log import MemoryLog, MemoryLogConsumer
 from infra.settings import Settings
-from tests.conftest import poll
+from tests.conftest import poll, running
 from tests.stores.log_records import outcome, prediction
-from tests.stores.redis_process import running
 
 
 @dataclass
@@ -38,8 +38,8 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
         yield Stage(MemoryLogConsumer(log), lambda *records: append(log, *records), log.add)
         return
     settings = request.getfixturevalue("empty_redis")
-    consumer = RedisLogConsumer(settings.redis, "suite")
-    with redis.Redis.from_url(settings.redis) as client:
+    consumer = RedisLogConsumer(settings.log_redis, "suite")
+    with redis.Redis.from_url(settings.log_redis) as client:
         yield Stage(consumer, lambda *r: append_to(settings, *r), lambda fields: client.xadd(STREAM, dict(fields)))
     consumer.close()
 
@@ -54,7 +54,7 @@ def append(log: Log, *names: str) -> None:
 
 def append_to(settings: Settings, *names: str) -> None:
     async def work() -> None:
-        log = RedisLog(settings.redis, timeout=5)
+        log = RedisLog(settings.log_redis, timeout=5)
         for name in names:
             await (log.append_outcome(outcome(name)) if name.startswith("o") else log.append(prediction(name)))
         await log.aclose()
@@ -134,8 +134,8 @@ def test_poison_goes_to_the_dead_letters_and_the_stream_goes_on(stage: Stage) ->
 
 
 def test_a_rejected_entry_is_kept_byte_for_byte_with_its_reason(empty_redis: Settings) -> None:
-    consumer = RedisLogConsumer(empty_redis.redis, "suite")
-    with redis.Redis.from_url(empty_redis.redis) as client:
+    consumer = RedisLogConsumer(empty_redis.log_redis, "suite")
+    with redis.Redis.from_url(empty_redis.log_redis) as client:
         client.xadd(STREAM, {"whatever": b"\xff\x00"})
         (entry,) = consumer.read(1, 0)
         consumer.reject(entry, "not a record")
@@ -146,9 +146,9 @@ def test_a_rejected_entry_is_kept_byte_for_byte_with_its_reason(empty_redis: Set
 
 def test_an_entry_that_someone_deleted_is_a_fault_and_not_a_loop(empty_redis: Settings) -> None:
     append_to(empty_redis, "p1", "p2")
-    consumer = RedisLogConsumer(empty_redis.redis, "suite")
+    consumer = RedisLogConsumer(empty_redis.log_redis, "suite")
     first, _ = consumer.read(2, 0)
-    with redis.Redis.from_url(empty_redis.redis) as client:
+    with redis.Redis.from_url(empty_redis.log_redis) as client:
         client.xdel(STREAM, first.entry_id)
     entry, other = consumer.read(2, 0)
     assert (entry.record, entry.fault) == (None, "The entry was deleted from the stream by someone else, unread.")
@@ -159,7 +159,7 @@ def test_an_entry_that_someone_deleted_is_a_fault_and_not_a_loop(empty_redis: Se
 
 
 def test_it_waits_for_new_entries_no_longer_than_asked(empty_redis: Settings) -> None:
-    consumer = RedisLogConsumer(empty_redis.redis, "suite")
+    consumer = RedisLogConsumer(empty_redis.log_redis, "suite")
     started = time.monotonic()
     assert consumer.read(10, 0.2) == []
     assert 0.15 < time.monotonic() - started < 2
@@ -169,10 +169,10 @@ def test_it_waits_for_new_entries_no_longer_than_asked(empty_redis: Settings) ->
 
 def test_a_consumer_of_the_same_name_goes_on_where_the_last_one_died(empty_redis: Settings) -> None:
     append_to(empty_redis, *(f"p{i}" for i in range(5)))
-    dead = RedisLogConsumer(empty_redis.redis, "recorder")
+    dead = RedisLogConsumer(empty_redis.log_redis, "recorder")
     dead.read(3, 0)
     dead.close()
-    again = RedisLogConsumer(empty_redis.redis, "recorder")
+    again = RedisLogConsumer(empty_redis.log_redis, "recorder")
     taken = list(again.read(10, 0))
     again.acknowledge([entry.entry_id for entry in taken])
     assert ids([*taken, *again.read(10, 0)]) == [f"p{i}" for i in range(5)]
@@ -181,11 +181,11 @@ def test_a_consumer_of_the_same_name_goes_on_where_the_last_one_died(empty_redis
 
 def test_entries_of_a_consumer_that_is_gone_are_taken_over(empty_redis: Settings) -> None:
     append_to(empty_redis, "p1", "p2", "p3")
-    gone = RedisLogConsumer(empty_redis.redis, "gone")
+    gone = RedisLogConsumer(empty_redis.log_redis, "gone")
     gone.read(2, 0)
     gone.close()
-    patient = RedisLogConsumer(empty_redis.redis, "patient")
-    hasty = RedisLogConsumer(empty_redis.redis, "hasty", idle_seconds=0.05)
+    patient = RedisLogConsumer(empty_redis.log_redis, "patient")
+    hasty = RedisLogConsumer(empty_redis.log_redis, "hasty", idle_seconds=0.05)
     assert ids(patient.read(10, 0)) == ["p3"]
     taken: list[LogEntry] = []
     poll(lambda: (taken.extend(hasty.read(10, 0)), len(taken) >= 2)[1], what="the take-over")
@@ -198,17 +198,17 @@ def test_a_batch_is_bounded_in_bytes(empty_redis: Settings, monkeypatch: pytest.
     monkeypatch.setattr("infra.log_consumer.MOST_BYTES", 1000)
     monkeypatch.setattr("infra.log_consumer.CHUNK", 2)
     append_to(empty_redis, *(f"p{i}" for i in range(9)))
-    consumer = RedisLogConsumer(empty_redis.redis, "suite")
+    consumer = RedisLogConsumer(empty_redis.log_redis, "suite")
     assert len(consumer.read(9, 0)) < 9
     consumer.close()
 
 
 def test_a_group_that_is_gone_is_made_anew_and_loses_nothing(empty_redis: Settings) -> None:
     append_to(empty_redis, "p1", "p2", "p3")
-    consumer = RedisLogConsumer(empty_redis.redis, "suite")
+    consumer = RedisLogConsumer(empty_redis.log_redis, "suite")
     first, _ = consumer.read(2, 0)
     consumer.acknowledge([first.entry_id])
-    with redis.Redis.from_url(empty_redis.redis) as client:
+    with redis.Redis.from_url(empty_redis.log_redis) as client:
         client.xgroup_destroy(STREAM, GROUP)
     assert ids(consumer.read(10, 0)) == ["p2", "p3"]
     consumer.close()
@@ -233,13 +233,42 @@ def test_it_survives_a_redis_that_goes_and_comes_back(settings: Settings) -> Non
 
 def test_a_redis_that_lost_everything_is_a_new_beginning(empty_redis: Settings) -> None:
     append_to(empty_redis, "p1")
-    consumer = RedisLogConsumer(empty_redis.redis, "suite")
+    consumer = RedisLogConsumer(empty_redis.log_redis, "suite")
     consumer.read(1, 0)
-    with redis.Redis.from_url(empty_redis.redis) as client:
+    with redis.Redis.from_url(empty_redis.log_redis) as client:
         client.flushall()
         client.script_flush()
     append_to(empty_redis, "p2")
     (entry,) = consumer.read(10, 0)
     consumer.acknowledge([entry.entry_id])
     assert (ids([entry]), consumer.lag()) == (["p2"], 0)
+    consumer.close()
+
+
+def test_what_was_deleted_unread_is_told_once_whoever_it_was_given_to(empty_redis: Settings) -> None:
+    append_to(empty_redis, "p1", "p2", "p3")
+    gone = RedisLogConsumer(empty_redis.log_redis, "gone")
+    first, second, _ = gone.read(3, 0)
+    gone.close()
+    with redis.Redis.from_url(empty_redis.log_redis) as client:
+        client.xdel(STREAM, first.entry_id, second.entry_id)
+    heir = RedisLogConsumer(empty_redis.log_redis, "heir", idle_seconds=0)
+    for deleted in (first, second):
+        (entry,) = heir.read(1, 0)
+        assert (entry.entry_id, entry.record) == (deleted.entry_id, None)
+        heir.reject(entry, entry.fault or "")
+    assert (ids(heir.read(9, 0)), heir.dead_letters()) == (["p3"], 2)
+    heir.close()
+
+
+@pytest.mark.parametrize("taken", ["FLUSHALL", f"XGROUP DESTROY {STREAM} {GROUP}"])
+def test_what_it_waits_for_may_be_taken_away_meanwhile(empty_redis: Settings, taken: str) -> None:
+    consumer = RedisLogConsumer(empty_redis.log_redis, "suite", timeout=8)
+    consumer.read(1, 0)
+    with redis.Redis.from_url(empty_redis.log_redis) as client, ThreadPoolExecutor() as pool:
+        waiting = pool.submit(consumer.read, 1, 4)
+        poll(lambda: client.info("clients")["blocked_clients"], what="a blocked read")
+        client.execute_command(*taken.split())
+        append_to(empty_redis, "p1")
+        assert ids(waiting.result()) == ["p1"]
     consumer.close()

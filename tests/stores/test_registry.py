@@ -1,17 +1,12 @@
-"""One suite for every registry: in memory, MLflow on SQLite, and MLflow behind its server."""
+"""One suite for every registry: in memory, MLflow on SQLite, and MLflow behind its server, on whichever database."""
 
 import hashlib
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from contracts.errors import CorruptModel, NotFound, Unavailable
@@ -21,6 +16,7 @@ from infra.registry import MlflowRegistry
 from infra.settings import Settings
 from infra.tracking import Tracker
 from tests.conftest import poll, settings_in
+from tests.stores.mlflow_process import healthy, starting
 
 # MLflow on SQLite: it uses a loader that SQLAlchemy deprecates, and leaves the connection pool to the collector.
 pytestmark = [
@@ -51,35 +47,14 @@ def mlflow_at(url: str) -> World:
     return World(MlflowRegistry(url), open_run)
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, subprocess.Popen[bytes]]]:
-    settings = settings_in(tmp_path_factory.mktemp("mlflow"))
-    folder = settings.path("mlflow", "db").parent
-    command = [sys.executable, "-m", "mlflow", "server", "--host", settings.host, "--port", str(settings.mlflow_port)]
-    command += [
-        "--backend-store-uri",
-        f"sqlite:///{folder}/mlflow.db",
-        "--artifacts-destination",
-        str(folder / "files"),
-    ]
-    command += ["--workers", "1"]
-    environ = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with subprocess.Popen(
-        command, env=os.environ | environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        try:
-            poll(lambda: healthy(settings.mlflow), seconds=60, what="MLflow")
-            yield settings, process
-        finally:
-            process.send_signal(signal.SIGCONT)
-            process.terminate()
-
-
-def healthy(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health", timeout=1).is_success
-    except httpx.HTTPError:
-        return False
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[str], str]) -> Iterator[str]:
+    """MLflow as the stack runs it, on an embedded SQLite or the PostgreSQL that pytest was told of: its URL."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    settings = settings_in(folder).model_copy(update={"mlflow_database_url": new_database("psycopg")})
+    with starting(settings, folder / "server.log"):
+        poll(lambda: healthy(settings), seconds=60, what="MLflow")
+        yield settings.mlflow
 
 
 @pytest.fixture(params=["memory", "sqlite", "http"])
@@ -88,8 +63,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
         return World(MemoryRegistry(), lambda system: "run")
     if request.param == "sqlite":
         return mlflow_at(f"sqlite:///{tmp_path}/mlflow.db")
-    settings, _ = request.getfixturevalue("server")
-    return mlflow_at(settings.mlflow)
+    return mlflow_at(request.getfixturevalue("server"))
 
 
 @pytest.fixture
@@ -181,10 +155,8 @@ def test_without_a_server_the_answer_comes_soon_and_is_one_sentence(settings: Se
     assert time.monotonic() - started < 10
 
 
-def test_resolving_over_http_is_cheap_enough_for_every_second(
-    server: tuple[Settings, subprocess.Popen[bytes]], system: str
-) -> None:
-    world = mlflow_at(server[0].mlflow)
+def test_resolving_over_http_is_cheap_enough_for_every_second(server: str, system: str) -> None:
+    world = mlflow_at(server)
     world.registry.point(system, "champion", world.register(b"one", system).version)
     started = time.monotonic()
     for _ in range(20):
