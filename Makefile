@@ -5,10 +5,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo test check lock clean
+.PHONY: help setup demo test docker-test check lock clean
 
 help: ## what there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 setup: $(READY) ## make .venv from requirements/dev.txt
 
@@ -17,8 +17,8 @@ $(READY): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "This Python lacks venv: install it (on Debian and Ubuntu: apt install python3-venv), then run make again."; exit 1; }
 	@echo "Installing the locked environment into .venv (about 260 packages, once) ..."
 	@$(PYTHON) -m venv --clear .venv
-	@PYTHONUNBUFFERED=1 $(BIN)/python -m pip install --no-deps --require-hashes -r requirements/dev.txt 2>&1 | awk \
-	  '/^ *(Collecting|Processing|Downloading|Using cached)/ { printf "\r  fetching: %-60.60s", $$2; fflush(); next } \
+	@PYTHONUNBUFFERED=1 $(BIN)/python -m pip install --no-deps --require-hashes -r requirements/dev.txt 2>&1 | awk -v live="$$([ -t 1 ] && echo 1)" \
+	  '/^ *(Collecting|Processing|Downloading|Using cached)/ { if (live) { printf "\r  fetching: %-60.60s", $$2; fflush() } next } \
 	   /^Installing collected/ { printf "\r  all packages fetched; installing, about a minute ...%-20s", ""; fflush(); next } \
 	   /ERROR|error:|Retrying|No space/ { print "\n" $$0 } END { print "" }'
 	@$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --config-settings editable_mode=compat -e .
@@ -29,6 +29,9 @@ demo: setup ## run the whole loop for ad_click on this machine, told as a story
 
 test: setup ## all tests, with real Redis, MLflow, Prefect, BentoML and Evidently
 	@$(BIN)/python -m pytest
+
+docker-test: setup ## the stack in containers, brought up, tried and taken down; needs a Docker engine with Compose
+	@$(BIN)/python -m pytest tests/docker -v
 
 check: setup ## formatting, lint, types and the import rules
 	@$(BIN)/ruff format --check .

@@ -16,11 +16,13 @@ PANELS: dict[str, dict[str, tuple[str, str]]] = {  # panel → command → (modu
         "up": ("infra.commands:up", "Start the local stack, show it until Ctrl-C, and stop it then."),
         "down": ("infra.commands:down", "Stop the local stack and everything it started."),
         "status": ("infra.commands:status", "Show health, memory, restarts and addresses of the stack."),
+        "run": ("infra.commands:run", "Be one part of the stack, as a container is."),
         "doctor": ("infra.commands:doctor", "Check what the stack needs of this machine, and say what to do."),
         "key": ("infra.commands:key", "Print the gateway's API key."),
     },
     "The loop": {
         "demo": ("services.client.commands:demo", "Run the whole loop on this machine and tell it as a story."),
+        "bootstrap": ("pipelines.bootstrap:bootstrap", "Give every system that has none its first model."),
         "simulate": ("services.client.commands:simulate", "Send a system simulated clients' requests and outcomes."),
         "ingest": ("pipelines.commands:ingest", "Bring a log of your own events into a system's history."),
         "materialize": ("pipelines.commands:materialize", "Bring a system's online features up to date."),
@@ -29,6 +31,7 @@ PANELS: dict[str, dict[str, tuple[str, str]]] = {  # panel → command → (modu
         "promote": ("pipelines.commands:promote", "Make a candidate the champion, if the gate lets it."),
         "rollback": ("pipelines.commands:rollback", "Bring a system's previous champion back."),
         "monitor": ("monitoring.commands:monitor", "Judge the latest window of a system's log for drift and quality."),
+        "loadtest": ("services.client.loadtest.commands:loadtest", "Hold a system's requirements against real load."),
         "explain": ("services.client.commands:explain", "Show the record of one prediction, by its id."),
     },
 }

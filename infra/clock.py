@@ -30,7 +30,17 @@ class CatchUpClock:
 
     def now(self) -> datetime:
         real = datetime.now(UTC)
-        return min(real, self.origin + (real - self.started) * self.speed)
+        return min(real, self._ahead(real))
+
+    @property
+    def pace(self) -> float:
+        """Seconds that pass in one of the machine's: `speed`, and 1 once it has caught up."""
+        real = datetime.now(UTC)
+        return self.speed if self._ahead(real) < real else 1.0
+
+    def _ahead(self, real: datetime) -> datetime:
+        """What it would show if it ran on for ever."""
+        return self.origin + (real - self.started) * self.speed
 
 
 @dataclass
@@ -45,6 +55,11 @@ class ManualClock:
     def advance(self, span: timedelta) -> datetime:
         self.at += span
         return self.at
+
+
+def pace(clock: Clock) -> float:
+    """Seconds of a clock's time that pass in one of the machine's, now."""
+    return clock.pace if isinstance(clock, CatchUpClock) else 1.0
 
 
 def write_clock(path: Path, origin: datetime, speed: float) -> Clock:

@@ -1,6 +1,7 @@
-"""The command line's side of the local stack: `flywheel up`, `down`, `status`, `doctor` and `key`."""
+"""The command line's side of the stack: `flywheel up`, `down`, `status`, `run`, `doctor` and `key`."""
 
 import json
+import os
 import signal
 import sys
 import time
@@ -16,7 +17,8 @@ from rich.text import Text
 
 from contracts.errors import SetupError
 from infra import doctor as examination
-from infra.settings import Settings
+from infra.components import component, environ_of
+from infra.settings import ROOT, Settings
 from infra.stack import OnChange, Stack
 from infra.stack_table import StackLines, StackTable
 
@@ -87,6 +89,14 @@ def doctor() -> None:
         console.print(sign + Text(f"{finding.what}: {finding.found}"), soft_wrap=True)
     if not all(finding.well for finding in findings):
         raise typer.Exit(1)
+
+
+def run(name: Annotated[str, typer.Argument(help="mlflow, prefect, flows, serving, gateway, …")]) -> None:
+    """Become one part of the stack, in this process, until it is told to stop: what a container does."""
+    settings = Settings.load()
+    one = component(settings, name)
+    os.chdir(ROOT)
+    os.execve(one.command[0], one.command, environ_of(one, settings))  # noqa: S606  # the stack's own command line
 
 
 def key() -> None:

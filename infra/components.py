@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from contracts.errors import NotFound
 from infra import redis_server
 from infra.settings import PREFIX, Settings, machine_environ
 
@@ -61,10 +62,19 @@ def components(settings: Settings) -> tuple[Component, ...]:
     return tuple(_needing_only(one, names) for one in here)
 
 
+def component(settings: Settings, name: str) -> Component:
+    """One component by its name, wherever the settings place the others; NotFound names those there are."""
+    makers = MAKERS | ALONE
+    if name not in makers:
+        raise NotFound(f"No part of the stack is named {name!r}. Known: {', '.join(makers)}.")
+    return makers[name](settings)
+
+
 def environ_of(component: Component, settings: Settings) -> dict[str, str]:
     """The whole environment of a component's process: the machine's, the settings', the vendors'."""
     machine = machine_environ()
-    direct = ",".join(filter(None, (machine.get("NO_PROXY") or machine.get("no_proxy"), settings.host, "localhost")))
+    given = machine.get("NO_PROXY") or machine.get("no_proxy")
+    direct = ",".join(filter(None, (given, settings.host, "localhost", *settings.other_hosts())))
     return {
         **machine,
         "NO_PROXY": direct,  # a proxy of the machine's has no business between two parts of the stack
@@ -95,7 +105,6 @@ def _redis(settings: Settings) -> Component:
 def _mlflow(settings: Settings) -> Component:
     """See infra/mlflow_server.py. The variables are those that `mlflow server` hands to its worker;
     tests/loop/test_stack.py registers a model through them."""
-    database = f"sqlite:///{settings.path('mlflow', 'mlflow.db').absolute()}"
     return Component(
         name="mlflow",
         command=(
@@ -106,14 +115,15 @@ def _mlflow(settings: Settings) -> Component:
         ),
         health=f"http://{settings.host}:{settings.mlflow_port}/api/2.0/mlflow/experiments/search?max_results=1",
         environ={
-            "_MLFLOW_SERVER_FILE_STORE": database,
-            "_MLFLOW_SERVER_REGISTRY_STORE": database,
+            "_MLFLOW_SERVER_FILE_STORE": settings.mlflow_database,
+            "_MLFLOW_SERVER_REGISTRY_STORE": settings.mlflow_database,
             "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
             "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(settings.path("mlflow", "artifacts").absolute()),
             "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
             "_MLFLOW_SGI_NAME": "uvicorn",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven more processes, 0.9 GB
             "MLFLOW_ENABLE_AI_GATEWAY": "false",
+            **_allowed_hosts(settings),
         },
         setting="mlflow_port",
         port=settings.mlflow_port,
@@ -129,9 +139,11 @@ def _prefect(settings: Settings) -> Component:
         health=f"http://{settings.host}:{settings.prefect_port}/api/ready",
         environ={
             **_prefect_home(settings),
-            "PREFECT_UI_API_URL": f"http://{settings.host}:{settings.prefect_port}/api",
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL": settings.prefect_database,
+            "PREFECT_UI_API_URL": "/api",  # the page asks where it came from, whatever name that has there
             "PREFECT_UI_STATIC_DIRECTORY": str(settings.path("prefect", "ui").absolute()),  # else in site-packages
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+            "PREFECT_SERVER_METRICS_ENABLED": "true",  # at /api/metrics, for Prometheus
             "PREFECT_SERVER_SERVICES_FOREMAN_ENABLED": "false",  # it minds work pools, and there is none
         },
         setting="prefect_port",
@@ -215,8 +227,26 @@ def _evidently(settings: Settings) -> Component:
     )
 
 
+def _probe(settings: Settings) -> Component:
+    return Component(
+        name="probe",
+        command=(*PYTHON, "infra.probe"),
+        health=f"http://{settings.host}:{settings.probe_port}/healthz",
+        setting="probe_port",
+        port=settings.probe_port,
+        url=f"http://{settings.host}:{settings.probe_port}/metrics",
+    )
+
+
 def _bind(settings: Settings, port: int) -> tuple[str, ...]:
     return "--host", settings.host, "--port", str(port)
+
+
+def _allowed_hosts(settings: Settings) -> dict[str, str]:
+    """MLflow refuses what is addressed to another host than it expects (DNS rebinding)."""
+    if not settings.allowed_hosts:
+        return {}
+    return {"MLFLOW_SERVER_ALLOWED_HOSTS": f"localhost,localhost:*,127.0.0.1,127.0.0.1:*,{settings.allowed_hosts}"}
 
 
 def _prefect_home(settings: Settings) -> dict[str, str]:
@@ -233,3 +263,4 @@ MAKERS = {
     "flows": _flows,
     "evidently": _evidently,
 }
+ALONE = {"probe": _probe}  # not of the local stack, whose supervisor looks after health itself

@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
 def clock(settings: Settings) -> Clock:
     """The clock of this state folder: real time, unless `start_clock` set it going in the past."""
-    return read_clock(settings.path("run", CLOCK_FILE))
+    return read_clock(settings.path("clock", CLOCK_FILE))
 
 
 def start_clock(settings: Settings, origin: datetime, speed: float) -> Clock:
     """Set this state folder's clock to `origin`, to run `speed` times as fast until it has caught up."""
-    return write_clock(settings.path("run", CLOCK_FILE), origin, speed)
+    return write_clock(settings.path("clock", CLOCK_FILE), origin, speed)
 
 
 def feature_reader(settings: Settings) -> FeatureReader:

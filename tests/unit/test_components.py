@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from contracts.errors import SetupError
+from contracts.errors import NotFound, SetupError
 from infra import log_files
-from infra.components import components
+from infra.components import component, components, environ_of
 from infra.preflight import check
 from infra.settings import Settings
 from infra.stack_state import ComponentStatus, mark
@@ -37,6 +37,29 @@ def test_what_a_setting_places_elsewhere_is_neither_started_nor_waited_for(setti
     some = {one.name: one.needs for one in components(settings.model_copy(update={"mlflow_url": "http://there"}))}
     assert "mlflow" not in some
     assert set(some["flows"]) == {"redis", "prefect"}
+
+
+def test_one_part_can_be_had_wherever_the_others_are(settings: Settings) -> None:
+    placed = settings.model_copy(update={"gateway_url": "http://gateway:8080"})
+    assert component(placed, "gateway").port == settings.gateway_port
+    with pytest.raises(NotFound, match=r"No part of the stack is named 'gatway'\. Known: .*gateway"):
+        component(placed, "gatway")
+
+
+def test_no_proxy_stands_between_two_parts(settings: Settings) -> None:
+    placed = settings.model_copy(update={"mlflow_url": "http://mlflow:5000"})
+    assert {"mlflow", "localhost"} <= set(environ_of(component(placed, "flows"), placed)["NO_PROXY"].split(","))
+
+
+def test_the_databases_are_where_the_settings_say(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "db_password").write_text("p4ss")
+    url = "postgresql+psycopg://mlflow:{db_password}@postgres:5432/mlflow"
+    placed = settings.model_copy(update={"secrets_dir": tmp_path, "mlflow_database_url": url})
+    environ = environ_of(component(placed, "mlflow"), placed)
+    assert environ["_MLFLOW_SERVER_REGISTRY_STORE"] == "postgresql+psycopg://mlflow:p4ss@postgres:5432/mlflow"
+    assert environ_of(component(settings, "prefect"), settings)["PREFECT_SERVER_DATABASE_CONNECTION_URL"].startswith(
+        "sqlite+aiosqlite:///"
+    )
 
 
 def test_logs_keep_the_one_before_and_stay_within_their_bound(tmp_path: Path) -> None:

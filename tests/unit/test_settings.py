@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import SetupError
-from infra.settings import Settings, machine_environ
+from infra.settings import Settings, machine_environ, write_secret
 
 
 def test_an_unknown_variable_is_refused_by_name() -> None:
@@ -54,3 +54,29 @@ def test_addresses_follow_the_ports_unless_given() -> None:
 def test_a_process_of_the_stack_inherits_the_machine_and_no_keys() -> None:
     environ = {"PATH": "/bin", "https_proxy": "http://p", "SSL_CERT_FILE": "/c", "AWS_SECRET_ACCESS_KEY": "k"}
     assert machine_environ(environ) == {"PATH": "/bin", "https_proxy": "http://p", "SSL_CERT_FILE": "/c"}
+
+
+def test_a_name_in_an_address_is_replaced_by_the_secret_of_that_name(tmp_path: Path) -> None:
+    (tmp_path / "log_redis_password").write_text("p4ss\n")
+    given = Settings(secrets_dir=tmp_path, log_redis_url="redis://:{log_redis_password}@there:6379/0")
+    assert given.log_redis == "redis://:p4ss@there:6379/0"
+    assert "p4ss" not in str(given.environ())
+
+
+def test_in_a_folder_of_given_secrets_none_is_made(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match=r"^The secret .*api_key cannot be read: No such file or directory\.$"):
+        Settings(secrets_dir=tmp_path).secret("api_key")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_secret_that_is_there_is_never_written_over(tmp_path: Path) -> None:
+    write_secret(tmp_path / "key", "first", 0o400)
+    write_secret(tmp_path / "key", "second", 0o400)
+    assert (tmp_path / "key").read_text() == "first"
+    assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o400
+    assert [one.name for one in tmp_path.iterdir()] == ["key"]
+
+
+def test_the_parts_that_are_elsewhere_are_known_by_their_hosts() -> None:
+    given = Settings(mlflow_url="http://mlflow:5000", log_redis_url="redis://:{log_redis_password}@log:6379/0")
+    assert given.other_hosts() == ["log", "mlflow"]

@@ -1,0 +1,26 @@
+"""The README's commands of Docker, run as they stand there, on this stack."""
+
+import shlex
+
+import pytest
+
+from tests.docker.conftest import Stack
+from tests.loop.test_readme import commands, of_docker
+
+DOWN = "docker compose down"  # tests/docker/test_restart.py does that, and looks at what is there afterwards
+
+
+@pytest.mark.parametrize("line", [line for line in commands() if of_docker(line) and line != DOWN])
+def test_a_command_of_the_readme_does_what_it_says(stack: Stack, line: str) -> None:
+    words = shlex.split(line)
+    assert words[:2] == ["docker", "compose"]
+    try:
+        said = stack.containers.compose(*words[2:])
+    finally:
+        stack.containers.compose("--profile", "demo", "rm", "--stop", "--force", "clients")
+    if "key" in words:
+        assert said.strip() == stack.containers.settings.secret("api_key")
+
+
+def test_the_readme_says_how_to_take_it_down() -> None:
+    assert DOWN in commands()
