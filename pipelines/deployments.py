@@ -1,33 +1,36 @@
-"""The pipelines as Prefect knows them: deployments with their schedules, and what an event of the loop starts.
+"""The pipelines as Prefect knows them: deployments, how often each runs, and what an event of the loop starts.
 
 `python -m pipelines.deployments` registers all of it, again and again with the same end. It runs in a process of its
-own, which pays for Prefect's client (100 MB) and is gone when it has registered.
+own, which pays for Prefect's client (100 MB) and is gone when it has registered. The flow runner, which minds the
+platform's clock, adds the schedules.
 """
 
 import logging
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
-import systems
 from infra.settings import ROOT
+from pipelines.schedules import Rhythm
 
 QUALITY_FELL = "flywheel.quality.fell"  # emitted by monitoring; its payload: system, reason, cooldown_seconds
 AUTOMATION = "flywheel: retrain when quality fell"
 REFUSED = "Refused"  # how the state of a run is named whose candidate the gate refused …
 SKIPPED = "Skipped"  # … and of a retraining that was not due: both are ends of a run that went well
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 LOG = logging.getLogger("flywheel.deployments")
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """A pipeline under its name; `cron` (UTC) makes a schedule of it for each system."""
+    """A pipeline under its name; with a rhythm it runs by itself, for each system."""
 
     name: str
     entrypoint: str  # FILE.py:FUNCTION below the checkout; a string, for stages never import each other
     about: str
-    cron: str | None = None
+    rhythm: Rhythm | None = None
 
     @property
     def module(self) -> str:
@@ -37,13 +40,17 @@ class Deployment:
 
 
 # Minutes apart, in the order in which each can use what the one before it left.
+INGEST = Rhythm("5 * * * *", HOUR, least=5 * MINUTE, ahead=MINUTE / 2)
+MATERIALIZE = Rhythm("10 * * * *", HOUR, least=5 * MINUTE)
+MONITOR = Rhythm("*/15 * * * *", HOUR / 4, least=MINUTE)
+
 DEPLOYMENTS = (
-    Deployment("ingest", "pipelines/ingest.py:ingest", "Bring events into the event table.", "5 * * * *"),
-    Deployment("materialize", "pipelines/materialize.py:materialize", "Bring features online.", "10 * * * *"),
+    Deployment("ingest", "pipelines/ingest.py:ingest", "Bring events into the event table.", INGEST),
+    Deployment("materialize", "pipelines/materialize.py:materialize", "Bring features online.", MATERIALIZE),
     Deployment("train", "pipelines/train.py:train", "Train a model and register it as challenger."),
     Deployment("promote", "pipelines/promote.py:promote", "Let the gate decide on a challenger."),
     Deployment("retrain", "pipelines/retrain.py:retrain", "Close the loop: ingest, materialize, train, promote."),
-    Deployment("monitor", "monitoring/flow.py:monitor", "Judge the log's latest windows.", "*/15 * * * *"),
+    Deployment("monitor", "monitoring/flow.py:monitor", "Judge the log's latest windows.", MONITOR),
 )
 
 
@@ -107,25 +114,11 @@ def _register(client: Any, deployment: Deployment) -> str:
         description=deployment.about,
         entrypoint=deployment.module,
         path=".",
-        schedules=list(_schedules(deployment)),
         tags=["flywheel"],
         parameter_openapi_schema=schema.model_dump(exclude_unset=True),
         enforce_parameter_schema=True,
     )
     return str(made)
-
-
-def _schedules(deployment: Deployment) -> Sequence[Any]:
-    from prefect.client.schemas.actions import DeploymentScheduleCreate
-    from prefect.client.schemas.schedules import CronSchedule
-
-    if deployment.cron is None:
-        return ()
-    schedule = CronSchedule(cron=deployment.cron, timezone="UTC")
-    return [
-        DeploymentScheduleCreate(schedule=schedule, slug=name, parameters={"system": name}, active=True)
-        for name in systems.names()
-    ]
 
 
 def _replace_automation(client: Any, wanted: Mapping[str, Any]) -> None:

@@ -3,17 +3,15 @@
 import shutil
 import sys
 import time
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.panel import Panel
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 import systems
 from contracts.errors import FlywheelError, NotFound, SetupError
-from contracts.world import Drift
 from infra import wiring
 from infra.settings import Settings
 from services.client import demo as story_of
@@ -21,10 +19,12 @@ from services.client.closing import closing_table, closing_words
 from services.client.demo import Parts, Plan
 from services.client.explain import explanation
 from services.client.gateway import GatewayClient
+from services.client.ledger import Ledger
+from services.client.seasons import ChangingWorld, DriftKind, Seasons
 from services.client.simulation import Simulation
 from services.client.story import Story
+from services.client.watch import account, watch, worst
 
-DriftKind = Literal["none", "data", "concept", "both"]
 DEMO_MARK = "demo"  # a file in the state folder: what lies there came from a demo and may be thrown away
 
 
@@ -36,29 +36,29 @@ def simulate(
     system: Annotated[str, typer.Argument(help="A folder in systems/.")],
     rate: Annotated[float, typer.Option(min=0.1, max=5000, help="Requests a second, open loop.")] = 20.0,
     seconds: Annotated[float, typer.Option(min=1, help="How long, in real time.")] = 60.0,
+    forever: Annotated[bool, typer.Option("--forever", help="Until Ctrl-C or SIGTERM.")] = False,
     seed: Annotated[int, typer.Option(help="The world repeats from it.")] = 7,
     drift: Annotated[DriftKind, typer.Option(help="What changes in the world.")] = "none",
     drift_after: Annotated[float, typer.Option(min=0, help="Seconds until it changes, in real time.")] = 0.0,
+    drift_every: Annotated[
+        float | None, typer.Option(min=0.01, help="Minutes, in real time, from one change to the next, there and back.")
+    ] = None,
     strength: Annotated[float, typer.Option(min=0, max=2, help="How strongly it changes.")] = 1.0,
 ) -> None:
     """Simulated clients of a system send requests to the gateway, and outcomes as they come about."""
     settings, console = Settings.load(), Console()
     chosen, clock = systems.load(system), wiring.clock(settings)
-    clients = Simulation(client(settings), system, chosen.world(seed), clock, rate)
-    columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-    started, changed = time.monotonic(), drift == "none"
-    with clients, Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=seconds)
-        while (passed := time.monotonic() - started) < seconds:
-            clients.check()
-            if not changed and passed >= drift_after:
-                clients.world, changed = chosen.world(seed, Drift(drift, clock.now(), strength)), True
-                console.print(f"The world changed: {drift} drift, strength {strength:g}.")
-            progress.update(task, completed=passed, description=_pulse(clients))
-            time.sleep(0.25)
-    console.print(_account(clients))
-    if not clients.ledger.predictions:
-        raise FlywheelError(f"No prediction was answered: {_worst(clients)}")
+    seasons = Seasons(drift, strength, drift_after, drift_every * 60 if drift_every else None)
+    world = ChangingWorld(chosen.world, seed, seasons)
+    clients = Simulation(client(settings), system, world.now, clock, rate, Ledger(complete=not forever))
+    try:
+        watch(console, clients, world, clock, None if forever else seconds)
+    except KeyboardInterrupt:
+        if not forever:
+            raise
+    console.print(account(clients))
+    if not (clients.ledger.answered or forever):
+        raise FlywheelError(f"No prediction was answered: {worst(clients.ledger)}")
 
 
 def demo(
@@ -87,7 +87,7 @@ def demo(
         clients = Simulation(client(settings), system, chosen.world(seed), clock, plan.rate)
         with clients:
             outcome = story_of.close_the_loop(story, parts, plan, clients)
-        found = story_of.faults(outcome, chosen.monitoring.quality_margin)
+        found = story_of.faults(outcome, chosen.monitoring.quality_margin, chosen.requirements.availability)
         console.print(closing_table(outcome), closing_words(outcome, found, time.monotonic() - started))
         if not found and (keep if keep is not None else sys.stdout.isatty()):
             _look_around(console, settings)
@@ -150,28 +150,3 @@ def _look_around(console: Console, settings: Settings) -> None:
             time.sleep(3600)
     except KeyboardInterrupt:
         console.print("Stopping.")
-
-
-def _pulse(clients: Simulation) -> str:
-    ledger = clients.ledger
-    return (
-        f"{len(ledger.predictions):,} answered, p50 {ledger.percentile(50):.0f} ms, "
-        f"p99 {ledger.percentile(99):.0f} ms, {len(ledger.outcomes):,} outcomes, "
-        f"{sum(ledger.failures.values()):,} failed"
-    )
-
-
-def _account(clients: Simulation) -> Table:
-    ledger = clients.ledger
-    table = Table(show_header=False)
-    table.add_row("predictions acknowledged", f"{len(ledger.predictions):,}")
-    table.add_row("outcomes acknowledged", f"{len(ledger.outcomes):,} ({clients.waiting:,} had not come about yet)")
-    table.add_row("latency", f"p50 {ledger.percentile(50):.1f} ms, p99 {ledger.percentile(99):.1f} ms")
-    table.add_row("answered by version", ", ".join(f"{v}: {n:,}" for v, n in ledger.versions.most_common()) or "none")
-    for label, counted in (("degraded", ledger.degraded), ("failed", ledger.failures)):
-        table.add_row(label, "\n".join(f"{n:,} × {what}" for what, n in counted.most_common(5)) or "none")
-    return table
-
-
-def _worst(clients: Simulation) -> str:
-    return clients.ledger.failures.most_common(1)[0][0] if clients.ledger.failures else "nothing was sent."

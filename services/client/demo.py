@@ -69,7 +69,14 @@ class Outcome:
     latency_p99: float = float("nan")
     predictions: int = 0
     outcomes: int = 0
-    faults: list[str] = field(default_factory=list)
+    failed: int = 0  # attempts to predict or report that were not acknowledged
+    faults: list[str] = field(default_factory=list)  # … in words, by what was answered
+
+    @property
+    def acknowledged_share(self) -> float:
+        """Of all attempts, outcomes sent again among them."""
+        acknowledged = self.predictions + self.outcomes
+        return acknowledged / max(1, acknowledged + self.failed)
 
 
 def build(story: Story, parts: Parts, plan: Plan) -> None:
@@ -120,8 +127,9 @@ def close_the_loop(story: Story, parts: Parts, plan: Plan, clients: Simulation) 
     return _accounts(outcome, clients)
 
 
-def faults(outcome: Outcome, margin: float) -> list[str]:
-    """Why the loop did not close; nothing when it did. `margin` is in normalised cross-entropy."""
+def faults(outcome: Outcome, margin: float, availability: float) -> list[str]:
+    """Why the loop did not close; nothing when it did. `margin` is in normalised cross-entropy, `availability` the
+    share of requests that the system's requirements want acknowledged."""
     before, under, after = outcome.before, outcome.under, outcome.after
     if not (before and under and after and outcome.first and outcome.second):
         return ["a measurement is missing"]
@@ -129,7 +137,9 @@ def faults(outcome: Outcome, margin: float) -> list[str]:
         "the drift did not harm the first version": under.gap > before.gap + margin,
         "no new version serves": outcome.second.version != outcome.first.version,
         "the new version is no better than the first under drift": after.gap < under.gap - margin,
-        "predictions or outcomes failed": not outcome.faults,
+        f"fewer than {availability:.1%} of predictions and outcomes were acknowledged": (
+            outcome.acknowledged_share >= availability
+        ),
     }
     return [fault for fault, held in checks.items() if not held]
 
@@ -199,7 +209,7 @@ def _detected(step: Step, parts: Parts, clients: Simulation, plan: Plan, since: 
         while not parts.dispatcher.state(run_id).finished:
             step.say(f"a monitor run judges the latest window, {step.seconds:.0f} s")
             if started := [run for run in _retrainings(parts, since) if run.run_id not in known]:
-                return started[0].run_id
+                return started[-1].run_id  # the first: of two alarms at once, the second's is skipped
             time.sleep(0.5)
     raise FlywheelError(f"No drift was detected within {plan.patience:.0f} s; see the monitor runs in Prefect.")
 
@@ -238,7 +248,8 @@ def _accounts(outcome: Outcome, clients: Simulation) -> Outcome:
     ledger = clients.ledger
     outcome.predictions, outcome.outcomes = len(ledger.predictions), len(ledger.outcomes)
     outcome.latency_p50, outcome.latency_p99 = ledger.percentile(50), ledger.percentile(99)
-    outcome.faults = [f"{number} × {message}" for message, number in ledger.failures.most_common()]
+    outcome.failed = sum(ledger.failures.values())
+    outcome.faults = [f"{number} × {message.rstrip('.')}" for message, number in ledger.failures.most_common()]
     return outcome
 
 

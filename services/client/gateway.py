@@ -7,9 +7,10 @@ from typing import Any, Self
 
 import aiohttp
 
-from contracts.errors import Conflict, FlywheelError, InvalidInput, NotFound, Unavailable
+from contracts.errors import Conflict, FlywheelError, InvalidInput, NotFound, SetupError, Unavailable
 
 ERRORS: dict[int, type[FlywheelError]] = {
+    401: SetupError,
     404: NotFound,
     409: Conflict,
     413: InvalidInput,
@@ -66,8 +67,15 @@ class GatewayClient:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable(f"The gateway at {self._url} does not answer: {type(error).__name__}.") from error
         if status < 300:
-            return dict(json.loads(text))
+            return _answer(text)
         raise ERRORS.get(status, FlywheelError)(_message(status, text))
+
+
+def _answer(text: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads(text))
+    except ValueError as error:
+        raise FlywheelError(f"The gateway answered what is no JSON object: {text[:200]!r}.") from error
 
 
 def _message(status: int, text: str) -> str:

@@ -1,7 +1,7 @@
 """Simulated clients: requests at a steady rate over HTTP, and their outcomes when the world's time has come for them.
 
 Arrivals are open-loop (a slow answer does not slow the next request down). Every outcome is sent until it is
-acknowledged, as a real client's queue would.
+acknowledged or refused, as a real client's queue would; while the gateway is away one at a time asks for it.
 """
 
 import asyncio
@@ -14,37 +14,49 @@ from datetime import datetime
 from itertools import count
 from typing import Any, Self
 
-from contracts.errors import FlywheelError
+from contracts.errors import Conflict, FlywheelError, InvalidInput, NotFound, SetupError
 from contracts.ports import Clock
 from contracts.world import SimulatedOutcome, World
 from services.client.gateway import GatewayClient
 from services.client.ledger import Ledger
 
 TICK = 0.05  # seconds between two looks at what is due
-RETRY = 1.0  # seconds until an outcome that was not acknowledged is sent again
+RETRY = 1.0  # seconds until an outcome is sent again after one was not acknowledged
 MOST_IN_FLIGHT = 256
+MOST_REPORTS = 128  # outcomes in flight, of these
+MOST_WAITING = 300_000  # outcomes whose time has not come or that nobody takes: 100 MB
+REFUSED = (InvalidInput, NotFound, Conflict)  # the gateway has judged what was sent, and would again
 
 
-@dataclass(order=True)
+@dataclass(order=True, slots=True)
 class _Due:
     when: datetime
     turn: int
     prediction_id: str = field(compare=False)
     outcome: SimulatedOutcome = field(compare=False)
-    not_before: float = field(compare=False, default=0.0)  # monotonic, after a failure
 
 
 class Simulation:
     """Clients of one system, run in a thread of their own between `start` and `stop`."""
 
-    def __init__(self, client: GatewayClient, system: str, world: World, clock: Clock, rate: float) -> None:
+    def __init__(
+        self,
+        client: GatewayClient,
+        system: str,
+        world: World,
+        clock: Clock,
+        rate: float,
+        ledger: Ledger | None = None,
+    ) -> None:
         self.world = world  # replace it to change the world under the platform's feet
         self.rate = rate  # requests a second
-        self.ledger = Ledger()
+        self.ledger = ledger or Ledger()
         self._client, self._system, self._clock = client, system, clock
         self._due: list[_Due] = []
         self._turns, self._streams = count(), count()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._reporting = 0  # outcomes in flight
+        self._most_reports, self._quiet_until = MOST_REPORTS, 0.0  # monotonic
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._in_thread, name="simulated clients", daemon=True)
         self._fault: BaseException | None = None
@@ -65,7 +77,8 @@ class Simulation:
     def check(self) -> None:
         """Raise what ended the clients, if anything did."""
         if self._fault is not None:
-            raise FlywheelError(f"The simulated clients of {self._system} stopped: {self._fault}.") from self._fault
+            what = str(self._fault).rstrip(".") or type(self._fault).__name__
+            raise FlywheelError(f"The simulated clients of {self._system} stopped: {what}.") from self._fault
 
     def _in_thread(self) -> None:
         try:
@@ -80,42 +93,59 @@ class Simulation:
             while not self._stopping.is_set():
                 due = int((time.monotonic() - started) * self.rate) - sent
                 sent += due
-                self._send_requests(min(due, MOST_IN_FLIGHT - len(self._tasks)))
+                self._send_requests(due)
                 self._send_outcomes()
                 await asyncio.sleep(TICK)
-            await asyncio.gather(*self._tasks)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _send_requests(self, number: int) -> None:
-        if number < 1:
+    def _send_requests(self, due: int) -> None:
+        number = min(due, max(MOST_IN_FLIGHT - len(self._tasks), 0))
+        self.ledger.unsent += due - number
+        if number == 0:
             return
         at = self._clock.now()
         for request in self.world.requests(number, at, next(self._streams)):
             self._spawn(self._predict(request))
 
     def _send_outcomes(self) -> None:
-        now, monotonic = self._clock.now(), time.monotonic()
-        while self._due and self._due[0].when <= now and self._due[0].not_before <= monotonic:
+        if time.monotonic() < self._quiet_until:
+            return
+        now = self._clock.now()
+        while self._due and self._due[0].when <= now and self._reporting < self._most_reports:
+            self._reporting += 1
             self._spawn(self._report(heapq.heappop(self._due)))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """What a request cannot get over (a refused key, a fault of the world's) ends the clients."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fault = self._fault or error
+            self._stopping.set()
 
     async def _predict(self, request: dict[str, Any]) -> None:
         before = time.monotonic()
         try:
             answer = await self._client.predict(self._system, request)
+        except SetupError:
+            raise
         except FlywheelError as error:
-            self.ledger.failures[str(error)] += 1
+            self.ledger.fail(str(error))
             return
-        self.ledger.latencies.append(time.monotonic() - before)
-        self.ledger.predictions[answer["prediction_id"]] = answer["model_version"]
-        self.ledger.versions[answer["model_version"]] += 1
-        self.ledger.degraded.update(answer["degraded"])
+        seconds = time.monotonic() - before
+        self.ledger.answer(answer["prediction_id"], answer["model_version"], answer["degraded"], seconds)
         for outcome in self.world.outcomes(request, answer["result"], self._clock.now(), next(self._streams)):
-            due = _Due(outcome.occurred_at, next(self._turns), answer["prediction_id"], outcome)
+            self._keep(_Due(outcome.occurred_at, next(self._turns), answer["prediction_id"], outcome))
+
+    def _keep(self, due: _Due) -> None:
+        if len(self._due) < MOST_WAITING:
             heapq.heappush(self._due, due)
+        else:
+            self.ledger.fail(f"{MOST_WAITING:,} outcomes wait already; this one was given up.")
 
     async def _report(self, due: _Due) -> None:
         outcome = due.outcome
@@ -123,9 +153,15 @@ class Simulation:
             await self._client.outcome(
                 self._system, due.prediction_id, outcome.item, outcome.label, outcome.occurred_at
             )
+        except SetupError:
+            raise
         except FlywheelError as error:
-            self.ledger.failures[str(error)] += 1
-            due.not_before = time.monotonic() + RETRY
-            heapq.heappush(self._due, due)
+            self.ledger.fail(str(error))
+            if not isinstance(error, REFUSED):
+                self._keep(due)
+                self._most_reports, self._quiet_until = 1, time.monotonic() + RETRY
             return
-        self.ledger.outcomes.add((due.prediction_id, outcome.item, outcome.label))
+        finally:
+            self._reporting -= 1
+        self._most_reports = MOST_REPORTS
+        self.ledger.report(due.prediction_id, outcome.item, outcome.label)

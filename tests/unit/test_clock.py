@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from infra.clock import CatchUpClock, ManualClock, SystemClock, read_clock, write_clock
+from infra.clock import CatchUpClock, ManualClock, SystemClock, pace, read_clock, write_clock
 
 
 def test_the_system_clock_shows_the_machines_time_in_utc() -> None:
@@ -28,6 +28,13 @@ def test_a_catch_up_clock_never_runs_ahead_of_the_machine() -> None:
     clock = CatchUpClock(origin=started - timedelta(hours=1), started=started, speed=1000.0)
     assert clock.now() <= datetime.now(UTC)
     assert datetime.now(UTC) - clock.now() < timedelta(seconds=1)
+
+
+def test_a_clock_that_has_caught_up_runs_as_fast_as_the_machines() -> None:
+    started = datetime.now(UTC) - timedelta(hours=1)
+    assert pace(CatchUpClock(started - timedelta(hours=3), started, speed=3.0)) == 3.0
+    assert pace(CatchUpClock(started - timedelta(hours=1), started, speed=3.0)) == 1.0
+    assert pace(SystemClock()) == 1.0
 
 
 def test_all_processes_of_a_stack_read_the_clock_that_one_started(tmp_path: Path) -> None:

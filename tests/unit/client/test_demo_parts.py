@@ -19,11 +19,14 @@ CLOSED = Outcome(
     after=Quality(8_000, 0.1, served=0.90, oracle=0.86),
     first=FIRST,
     second=replace(FIRST, version="2"),
+    predictions=6_000,
+    outcomes=4_000,
+    failed=9,
 )
 
 
 def test_a_loop_that_closed_has_no_fault() -> None:
-    assert faults(CLOSED, margin=0.03) == []
+    assert faults(CLOSED, margin=0.03, availability=0.999) == []
 
 
 @pytest.mark.parametrize(
@@ -32,12 +35,12 @@ def test_a_loop_that_closed_has_no_fault() -> None:
         ({"under": CLOSED.before}, "the drift did not harm the first version"),
         ({"second": FIRST}, "no new version serves"),
         ({"after": CLOSED.under}, "the new version is no better than the first under drift"),
-        ({"faults": ["3 × refused"]}, "predictions or outcomes failed"),
+        ({"failed": 11}, "fewer than 99.9% of predictions and outcomes were acknowledged"),
         ({"after": None}, "a measurement is missing"),
     ],
 )
 def test_what_did_not_close_is_named(change: dict[str, object], fault: str) -> None:
-    assert fault in faults(replace(CLOSED, **change), margin=0.03)  # type: ignore[arg-type]  # fields by name
+    assert fault in faults(replace(CLOSED, **change), margin=0.03, availability=0.999)  # type: ignore[arg-type]  # fields by name
 
 
 def test_the_demo_clears_what_a_demo_left(settings: Settings) -> None:
