@@ -98,7 +98,7 @@ def test_a_broken_system_is_named_and_stops_no_other(half_way: str, apart: Setti
 
 
 def test_schedules_follow_the_platforms_clock(half_way: str, settings: Settings) -> None:
-    assert timings(settings) == {"ingest": 300.0, "materialize": 300.0, "monitor": 60.0}
+    assert timings(settings) == {"ingest": 600.0, "materialize": 600.0, "monitor": 120.0}
     wiring.start_clock(settings, wiring.clock(settings).now(), 2.0)
     half = {"ingest": 1800.0, "materialize": 1800.0, "monitor": 450.0}
     poll(lambda: timings(settings) == half, 20, "schedules of a clock that runs twice as fast")
