@@ -107,7 +107,7 @@ class Verdict:
     labelled_rows: int
     loss: float  # mean log loss a row; NaN without rows
     loss_low: float  # its one-sided lower bound
-    reference_loss: float  # the champion's own on its hold-out
+    reference_loss: float  # what a model as good as the champion was on its hold-out would lose here
     harmed: bool | None
     feature_rows: int
     drifted_columns: tuple[str, ...]

@@ -186,7 +186,7 @@ class Monitoring:
 
     window: timedelta
     min_rows: int
-    quality_margin: float  # harm: log loss per row above the champion's hold-out loss by more than this
+    quality_margin: float  # harm: log loss per row, more than this above what the hold-out's quality would lose
     confidence: float
     drift_share: float  # data drift: the share of columns that drifted
     cooldown: timedelta  # between two automatic retrainings

@@ -47,7 +47,7 @@ def alarm(system: System, champion: ModelVersion, loss: Loss) -> dict[str, Any]:
     return {
         "system": system.name,
         "reason": f"quality of version {champion.version} fell: log loss {loss.mean:.4f} on {loss.rows:,} matured "
-        f"rows, against {champion.metrics['log_loss']:.4f} on its hold-out",
+        f"rows, where a model as good as it was on its hold-out would lose {loss.reference:.4f}",
         "cooldown_seconds": system.monitoring.cooldown.total_seconds(),
     }
 
@@ -59,7 +59,7 @@ def in_words(found: Verdict) -> str:
     worst = f" ({', '.join(found.drifted_columns[:3])})" if found.drifted_columns else ""
     return (
         f"Version {found.model_version}: quality {quality} (loss {found.loss:.4f}, at least {found.loss_low:.4f}, "
-        f"hold-out {found.reference_loss:.4f}, {found.labelled_rows:,} labelled rows); data {drift}: "
+        f"as on its hold-out {found.reference_loss:.4f}, {found.labelled_rows:,} labelled rows); data {drift}: "
         f"{len(found.drifted_columns)} columns shifted{worst}, {found.feature_rows:,} rows."
     )
 

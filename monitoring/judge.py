@@ -12,12 +12,13 @@ from contracts.errors import NotFound
 from contracts.ports import Archive
 from contracts.records import ModelVersion, Verdict
 from contracts.system import System
-from monitoring.quality import Loss, harmed, log_losses, mean_loss
+from monitoring.quality import Loss, harmed, loss_of
 
 if TYPE_CHECKING:
     from monitoring.drift import Drift  # Evidently takes seconds to import: not before an alarm is out
 
 SCORE = "score"
+NORMALISED = "normalised_cross_entropy"  # the hold-out's, as training registers it with a version
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,18 @@ def latest_window(archive: Archive, system: System, champion: ModelVersion, now:
 
 
 def judge_quality(system: System, champion: ModelVersion, window: Window) -> tuple[Loss, bool | None]:
-    """The window's loss, and whether it harms; raises NotFound when the champion has no hold-out loss to hold it to."""
-    if "log_loss" not in champion.metrics:
-        raise NotFound(f"Version {champion.version} of {system.name} was registered without its hold-out log_loss.")
+    """The window's loss, and whether it harms; raises NotFound when the champion has no hold-out to hold it to."""
+    if NORMALISED not in champion.metrics:
+        raise NotFound(f"Version {champion.version} of {system.name} was registered without its hold-out {NORMALISED}.")
     rows, rules = window.labelled, system.monitoring
-    losses = log_losses(rows[system.task.target].to_numpy(np.float64), rows[SCORE].to_numpy(np.float64))
-    loss = mean_loss(losses, rows["prediction_id"].to_numpy(object), rules.confidence)
-    return loss, harmed(loss, champion.metrics["log_loss"], rules.quality_margin, rules.min_rows)
+    loss = loss_of(
+        rows[system.task.target].to_numpy(np.float64),
+        rows[SCORE].to_numpy(np.float64),
+        rows["prediction_id"].to_numpy(object),
+        champion.metrics[NORMALISED],
+        rules.confidence,
+    )
+    return loss, harmed(loss, rules.quality_margin, rules.min_rows)
 
 
 def verdict(
@@ -66,7 +72,7 @@ def verdict(
         labelled_rows=loss.rows,
         loss=loss.mean,
         loss_low=loss.low,
-        reference_loss=champion.metrics["log_loss"],
+        reference_loss=loss.reference,
         harmed=harm,
         feature_rows=len(window.served),
         drifted_columns=drift.columns if drift else (),

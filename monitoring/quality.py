@@ -1,4 +1,10 @@
-"""Did quality fall? The loss on matured labels, held against the champion's own loss on its hold-out."""
+"""Did quality fall? The loss on matured labels, held against what a model as good as on its hold-out would lose here.
+
+Log loss falls and rises with the base rate, whatever the model is worth: a change that makes the positive class
+rarer can make a model worse and its log loss better. Normalised cross-entropy, which is log loss divided by the entropy
+of the base rate (He et al., "Practical Lessons from Predicting Clicks on Ads at Facebook", 2014, section 3), does not.
+So the reference is the champion's on its hold-out, times the entropy of the window's own base rate.
+"""
 
 import math
 from dataclasses import dataclass
@@ -13,11 +19,12 @@ SMALLEST = 1e-7  # scores are kept this far from 0 and 1, as in training's metri
 
 @dataclass(frozen=True)
 class Loss:
-    """Mean log loss a row, with a one-sided lower bound."""
+    """Mean log loss a row, with a one-sided lower bound, and what a model as good as on its hold-out would lose."""
 
     rows: int
     mean: float
     low: float
+    reference: float
 
 
 def log_losses(labels: Values, scores: Values) -> Values:
@@ -26,26 +33,44 @@ def log_losses(labels: Values, scores: Values) -> Values:
     return np.asarray(-(labels * np.log(kept) + (1 - labels) * np.log1p(-kept)), np.float64)
 
 
-def mean_loss(losses: Values, predictions: NDArray[np.object_], confidence: float) -> Loss:
-    """The mean, and the lower end of its one-sided interval.
+def loss_of(
+    labels: Values, scores: Values, predictions: NDArray[np.object_], normalised: float, confidence: float
+) -> Loss:
+    """A window's loss. `normalised` is the champion's normalised cross-entropy on its hold-out.
+
+    The bound is that of the excess over the reference, whose base rate is an estimate, too: it enters linearised, by
+    its influence on each row (the delta method).
+    """
+    rows = labels.size
+    if rows == 0:
+        return Loss(0, math.nan, math.nan, math.nan)
+    rate = float(np.clip(labels.mean(), SMALLEST, 1 - SMALLEST))
+    entropy = -rate * math.log(rate) - (1 - rate) * math.log1p(-rate)
+    slope = math.log1p(-rate) - math.log(rate)
+    losses = log_losses(labels, scores)
+    reference = normalised * entropy
+    influence = losses - reference - normalised * slope * (labels - rate)
+    low = reference + lower_bound(influence, predictions, confidence)
+    return Loss(rows, float(losses.mean()), low, reference)
+
+
+def lower_bound(values: Values, predictions: NDArray[np.object_], confidence: float) -> float:
+    """The lower end of the mean's one-sided interval.
 
     Rows of one prediction share a user and a moment, so the standard error is that of a ratio estimator over
     predictions (Cochran, Sampling Techniques, 3rd ed., section 6.4), not of independent rows.
     """
-    rows = losses.size
-    if rows == 0:
-        return Loss(0, math.nan, math.nan)
     _, group = np.unique(predictions.astype(str), return_inverse=True)
-    mean, groups = float(losses.mean()), int(group.max()) + 1
+    mean, groups = float(values.mean()), int(group.max()) + 1
     if groups < 2:
-        return Loss(rows, mean, -math.inf)
-    residuals = np.bincount(group, weights=losses - mean)
-    error = math.sqrt(groups / (groups - 1) * float(np.sum(residuals**2))) / rows
-    return Loss(rows, mean, mean - NormalDist().inv_cdf(confidence) * error)
+        return -math.inf
+    residuals = np.bincount(group, weights=values - mean)
+    error = math.sqrt(groups / (groups - 1) * float(np.sum(residuals**2))) / values.size
+    return mean - NormalDist().inv_cdf(confidence) * error
 
 
-def harmed(loss: Loss, reference: float, margin: float, min_rows: int) -> bool | None:
+def harmed(loss: Loss, margin: float, min_rows: int) -> bool | None:
     """True when even the lower end lies above the reference by more than the margin; None with too few rows."""
     if loss.rows < min_rows:
         return None
-    return loss.low > reference + margin
+    return loss.low > loss.reference + margin

@@ -1,7 +1,7 @@
 """Step 7: which windows of the log are judged, what counts as harm, and how often it may be acted on.
 
-Simulated at 1,800 pages an hour with seeds 7 and 11: in calm hours the served loss lies between 0.029 below and 0.009
-above the hold-out's (by the hour, and by what the model picks); under concept drift 0.057 to 0.069 above it.
+In a simulated run with seed 7 the served loss of a calm hour lay 0.002 below what the hold-out's quality would lose at
+its base rate; in the hours of concept drift it lay 0.06 to 0.10 above.
 """
 
 from datetime import timedelta
