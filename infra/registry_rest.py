@@ -46,6 +46,10 @@ class RestModelSource:
             raise CorruptModel(f"The model of {named} has SHA-256 {found}, and {version.sha256} was registered.")
         return answer.content
 
+    def close(self) -> None:
+        """Let the connection go."""
+        self._client.close()
+
     def _get(self, path: str, parameters: dict[str, str]) -> httpx.Response:
         try:
             return self._client.get(path, params=parameters)

@@ -3,6 +3,7 @@
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ import systems
 from contracts.ports import Clock
 from contracts.system import System
 from infra.clock import read_clock
+from infra.registry_rest import RestModelSource
 from services.client.gateway import GatewayClient
 from services.client.simulation import Simulation
 from tests.docker.containers import Containers, engine_fault
@@ -44,10 +46,17 @@ class Stack:
     containers: Containers
     system: System
     clock: Clock
+    models: RestModelSource
     started: datetime = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "started", self.clock.now())
+
+    def champion(self) -> str:
+        """The version that the registry names."""
+        found = self.models.resolve(self.system.name, "champion")
+        assert found is not None
+        return found.version
 
     def client(self) -> GatewayClient:
         settings = self.containers.settings
@@ -71,7 +80,8 @@ def stack(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory)
         MEASURED["image built"] = f"{time.monotonic() - started:.0f} s, {_image_size()} on this base"
         say("starting the stack and training a first model ...")
         MEASURED["first start, a first model trained and serving"] = f"{containers.up():.0f} s"
-        yield _seen(containers, folder)
+        with closing(RestModelSource(containers.settings.mlflow)) as models:
+            yield _seen(containers, folder, models)
     finally:
         logs = folder / "logs.txt"
         logs.write_text(containers.attempt("logs", "--no-color").stdout)
@@ -90,13 +100,13 @@ def _teller(config: pytest.Config) -> Callable[[str], None]:
     return say
 
 
-def _seen(containers: Containers, folder: Path) -> Stack:
+def _seen(containers: Containers, folder: Path, models: RestModelSource) -> Stack:
     """The client's key and the platform's clock come from the containers that have them."""
     (folder / "secrets").mkdir()
     (folder / "secrets" / "api_key").write_text(containers.execute("gateway", "flywheel", "key").stdout)
     clock = folder / "clock.json"
     clock.write_text(containers.execute("gateway", "cat", "/state/clock/clock.json").stdout)
-    return Stack(containers, systems.load("ad_click"), read_clock(clock))
+    return Stack(containers, systems.load("ad_click"), read_clock(clock), models)
 
 
 def _image_size() -> str:

@@ -28,7 +28,7 @@ def test_a_prediction_is_answered_and_its_outcome_taken(stack: Stack) -> None:
 
     answer = asyncio.run(once())
     assert answer["variant"] == "champion"
-    assert answer["model_version"] == _champion(stack)
+    assert answer["model_version"] == stack.champion()
     explained = poll(
         lambda: _explained(stack, str(answer["prediction_id"])), 30.0, "the record of the prediction in the archive"
     )
@@ -36,7 +36,7 @@ def test_a_prediction_is_answered_and_its_outcome_taken(stack: Stack) -> None:
 
 
 def test_drift_is_found_and_a_new_version_serves(stack: Stack) -> None:
-    first = _champion(stack)
+    first = stack.champion()
     with stack.clients(RATE) as clients:
         _until(lambda: clients.ledger.answered >= CALM_ROWS, clients, "calm traffic")
         clients.world = stack.system.world(SEED, Drift("concept", stack.clock.now(), 1.0))
@@ -45,9 +45,9 @@ def test_drift_is_found_and_a_new_version_serves(stack: Stack) -> None:
             retraining = _detected(stack, clients)
             MEASURED.setdefault("drift to detection", f"{time.monotonic() - changed:.0f} s")
             _finished(stack, retraining, clients)
-            if _champion(stack) != first:
+            if stack.champion() != first:
                 break
-        second = _champion(stack)
+        second = stack.champion()
         assert second != first, "no retraining was let through by the gate"
         _until(lambda: clients.ledger.versions[second] > 0, clients, f"an answer of version {second}")
         MEASURED["drift to the new version serving"] = f"{time.monotonic() - changed:.0f} s"
@@ -67,12 +67,6 @@ def test_reports_of_the_windows_that_were_judged_are_in_evidently(stack: Stack) 
     url = f"http://127.0.0.1:{stack.containers.ports['evidently']}/api/projects"
     projects = poll(lambda: httpx.get(url, timeout=10).json(), 60.0, "a project in Evidently")
     assert "ad_click" in [each["name"] for each in projects]
-
-
-def _champion(stack: Stack) -> str:
-    found = wiring.model_source(stack.containers.settings).resolve("ad_click", "champion")
-    assert found is not None
-    return found.version
 
 
 def _explained(stack: Stack, prediction_id: str) -> str:

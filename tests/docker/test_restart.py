@@ -5,7 +5,6 @@ import json
 
 import httpx
 
-from infra import wiring
 from tests.conftest import poll
 from tests.docker.conftest import MEASURED, Stack
 from tests.docker.containers import secrets_of
@@ -23,10 +22,9 @@ def test_everything_is_healthy_and_a_first_model_serves(stack: Stack) -> None:
 
 
 def test_bootstrap_run_again_finds_nothing_to_do(stack: Stack) -> None:
-    source = wiring.model_source(stack.containers.settings)
-    before = source.resolve("ad_click", "champion")
+    before = stack.champion()
     stack.containers.compose("run", "--rm", "--no-deps", "bootstrap")
-    assert source.resolve("ad_click", "champion") == before
+    assert stack.champion() == before
 
 
 def test_everything_stops_in_time_and_nothing_is_killed(stack: Stack) -> None:
@@ -46,7 +44,7 @@ def test_a_second_start_finds_everything_as_it_was(stack: Stack) -> None:
     assert _volumes(stack) == before
     answer = _answer(stack)  # with the key of the first start
     assert answer["variant"] == "champion"
-    assert answer["model_version"] == _champion(stack)
+    assert answer["model_version"] == stack.champion()
 
 
 def test_the_secrets_are_those_of_the_first_start(stack: Stack) -> None:
@@ -70,12 +68,6 @@ def test_every_target_of_prometheus_is_up_and_its_rules_are_loaded(stack: Stack)
 def _volumes(stack: Stack) -> list[str]:
     names = json.loads(stack.containers.compose("config", "--format", "json"))["volumes"]
     return sorted(names)
-
-
-def _champion(stack: Stack) -> str:
-    found = wiring.model_source(stack.containers.settings).resolve("ad_click", "champion")
-    assert found is not None
-    return found.version
 
 
 def _answer(stack: Stack) -> dict[str, object]:
