@@ -40,9 +40,9 @@ REACHES: Mapping[str, set[str]] = {  # service → what it can open a connection
     "serving": {"mlflow", "gateway", "worker", *WATCHERS},
     "worker": {"features-redis", "mlflow", "prefect", "serving", "gateway", *WATCHERS},
 }
-BASH = (
-    'for at in {targets}; do timeout 2 bash -c "exec 3<>/dev/tcp/${{at%:*}}/${{at#*:}}" 2>/dev/null && echo $at; done'
-)
+BASH = """for at in {targets}; do
+  (timeout 3 bash -c "exec 3<>/dev/tcp/${{at%:*}}/${{at#*:}}" 2>/dev/null && echo $at) &
+done; wait"""
 UNPRIVILEGED = "10001:10001"
 MOST_MEMORY = 4 << 30
 
