@@ -84,7 +84,7 @@ def living(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Living]:
     """Up, history, features, first champion: once for all tests of the loop."""
     settings = settings_in(tmp_path_factory.mktemp("living"))
     system = systems.load("ad_click")
-    clock = wiring.start_clock(settings, wiring.clock(settings).now() - timedelta(days=4), SPEED)
+    clock = wiring.start_clock(settings, wiring.clock(settings).now() - timedelta(days=6), SPEED)
     with wiring.stack(settings):
         living = Living(settings, system, system.world(SEED), clock)
         living.run("ingest", world={"seed": SEED, "days": 14, "rows": ROWS})
