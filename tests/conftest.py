@@ -1,5 +1,6 @@
 """What every test may use: settings of its own (a folder in tmp_path, free ports), a real Redis server, a database."""
 
+import signal
 import socket
 import subprocess
 import time
@@ -55,6 +56,12 @@ def poll(check, seconds: float = 10.0, what: str = "the condition"):  # type: ig
             return value
         time.sleep(0.02)
     pytest.fail(f"{what} did not come about within {seconds} s")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """Children that tests interrupt inherit a Ctrl-C that works, also where pytest was started with it ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
