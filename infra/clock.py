@@ -1,6 +1,8 @@
 """The platform's time. All processes of one stack share a clock, so that a demo can let a day pass in minutes."""
 
 import json
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -57,26 +59,77 @@ class ManualClock:
         return self.at
 
 
+class SharedClock:
+    """The clock in a file, for all processes of a stack: each looks at the file again after `LOOK` seconds.
+
+    A leap is written down before it takes effect, later than the slowest of them looks: all leap at one moment, and
+    none is ever asked about a time that it takes for the future.
+    """
+
+    LOOK = 0.1  # seconds
+    NOTICE = timedelta(seconds=0.5)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stretches = _read(path)
+        self._looked = time.monotonic()
+
+    def now(self) -> datetime:
+        return self.current.now()
+
+    @property
+    def pace(self) -> float:
+        """Seconds that pass in one of the machine's."""
+        return self.current.pace
+
+    @property
+    def current(self) -> CatchUpClock:
+        """How time passes now: the latest stretch that has begun."""
+        if time.monotonic() - self._looked > self.LOOK:
+            self._stretches, self._looked = _read(self._path), time.monotonic()
+        real = datetime.now(UTC)
+        return next((one for one in reversed(self._stretches) if one.started <= real), self._stretches[0])
+
+    def leap(self, span: timedelta) -> None:
+        """Let `span` pass at once, on every process's clock, as far as the machine's own time allows it; returns when
+        it has passed."""
+        current, at = self.current, datetime.now(UTC) + self.NOTICE
+        origin = current.origin + (at - current.started) * current.speed + span
+        _write(self._path, [current, CatchUpClock(origin, at, current.speed)])
+        while (left := (at - datetime.now(UTC)).total_seconds()) > 0:
+            time.sleep(left)
+
+
 def pace(clock: Clock) -> float:
     """Seconds of a clock's time that pass in one of the machine's, now."""
-    return clock.pace if isinstance(clock, CatchUpClock) else 1.0
+    return clock.pace if isinstance(clock, CatchUpClock | SharedClock) else 1.0
 
 
-def write_clock(path: Path, origin: datetime, speed: float) -> Clock:
+def write_clock(path: Path, origin: datetime, speed: float) -> SharedClock:
     """Start a clock for all who read `path`."""
-    started = datetime.now(UTC)
-    written = {"origin": origin.isoformat(), "started": started.isoformat(), "speed": speed}
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(written))
-    temporary.replace(path)
-    return CatchUpClock(origin, started, speed)
+    _write(path, [CatchUpClock(origin, datetime.now(UTC), speed)])
+    return SharedClock(path)
 
 
 def read_clock(path: Path) -> Clock:
     """The clock last started at `path`; the machine's own where none was."""
     try:
-        written = json.loads(path.read_text())
+        return SharedClock(path)
     except FileNotFoundError:
         return SystemClock()
-    origin, started = (datetime.fromisoformat(written[name]) for name in ("origin", "started"))
-    return CatchUpClock(origin, started, float(written["speed"]))
+
+
+def _write(path: Path, stretches: Sequence[CatchUpClock]) -> None:
+    written = [
+        {"origin": one.origin.isoformat(), "started": one.started.isoformat(), "speed": one.speed} for one in stretches
+    ]
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(written))
+    temporary.replace(path)
+
+
+def _read(path: Path) -> list[CatchUpClock]:
+    return [
+        CatchUpClock(datetime.fromisoformat(one["origin"]), datetime.fromisoformat(one["started"]), float(one["speed"]))
+        for one in json.loads(path.read_text())
+    ]

@@ -20,7 +20,7 @@ from contracts.ports import (
     Scorer,
 )
 from contracts.system import System
-from infra.clock import CLOCK_FILE, read_clock, write_clock
+from infra.clock import CLOCK_FILE, SharedClock, read_clock, write_clock
 from infra.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def clock(settings: Settings) -> Clock:
     return read_clock(settings.path("clock", CLOCK_FILE))
 
 
-def start_clock(settings: Settings, origin: datetime, speed: float) -> Clock:
+def start_clock(settings: Settings, origin: datetime, speed: float) -> SharedClock:
     """Set this state folder's clock to `origin`, to run `speed` times as fast until it has caught up."""
     return write_clock(settings.path("clock", CLOCK_FILE), origin, speed)
 

@@ -1,9 +1,10 @@
 """The platform's time: real, manual, or catching up with the real one."""
 
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from infra.clock import CatchUpClock, ManualClock, SystemClock, pace, read_clock, write_clock
+from infra.clock import CatchUpClock, ManualClock, SharedClock, SystemClock, pace, read_clock, write_clock
 
 
 def test_the_system_clock_shows_the_machines_time_in_utc() -> None:
@@ -39,9 +40,42 @@ def test_a_clock_that_has_caught_up_runs_as_fast_as_the_machines() -> None:
 
 def test_all_processes_of_a_stack_read_the_clock_that_one_started(tmp_path: Path) -> None:
     origin = datetime.now(UTC) - timedelta(days=2)
-    started = write_clock(tmp_path / "clock.json", origin, 240.0)
-    assert read_clock(tmp_path / "clock.json") == started
+    started, read = write_clock(tmp_path / "clock.json", origin, 240.0), read_clock(tmp_path / "clock.json")
+    assert isinstance(read, SharedClock)
+    assert read.current == started.current
     assert abs(started.now() - origin) < timedelta(minutes=10)
+    assert pace(read) == 240.0
+
+
+def test_a_leap_is_made_by_all_who_read_the_clock_at_one_moment(tmp_path: Path) -> None:
+    origin = datetime.now(UTC) - timedelta(days=100)
+    one, other = write_clock(tmp_path / "clock.json", origin, 60.0), read_clock(tmp_path / "clock.json")
+    began = datetime.now(UTC)
+    one.leap(timedelta(days=28))
+    both = one.now(), other.now()
+    passed = (datetime.now(UTC) - began) * 60
+    assert origin + timedelta(days=28) <= both[0] <= both[1] <= origin + timedelta(days=28) + 2 * passed
+    one.leap(timedelta(days=1))
+    assert other.now() >= origin + timedelta(days=29)
+
+
+def test_no_process_makes_a_leap_before_its_moment(tmp_path: Path) -> None:
+    clock = write_clock(tmp_path / "clock.json", datetime.now(UTC) - timedelta(days=100), 1.0)
+    leap = threading.Thread(target=clock.leap, args=(timedelta(days=28),))
+    leap.start()
+    shown = []
+    while leap.is_alive():
+        shown.append(read_clock(tmp_path / "clock.json").now())
+    early = [at for at in shown if at < datetime.now(UTC) - timedelta(days=90)]
+    assert early == shown[: len(early)]
+    assert len(early) > 1
+
+
+def test_a_leap_never_leads_past_the_machines_time(tmp_path: Path) -> None:
+    clock = write_clock(tmp_path / "clock.json", datetime.now(UTC) - timedelta(days=1), 1.0)
+    clock.leap(timedelta(days=28))
+    assert clock.now() <= datetime.now(UTC)
+    assert clock.pace == 1.0
 
 
 def test_where_no_clock_was_started_time_is_real(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import SetupError
-from infra.clock import CatchUpClock, read_clock
+from infra.clock import SharedClock, read_clock
 from infra.first_start import KNOWS, REDIS_CONF, STICKY, Places, prepare, share_secrets, start_clock
 from infra.settings import Settings
 
@@ -76,8 +76,8 @@ def test_a_fast_clock_starts_once(settings: Settings) -> None:
     assert start_clock(fast, now)
     assert not start_clock(fast, now + timedelta(hours=1))
     clock = read_clock(fast.path("clock", "clock.json"))
-    assert isinstance(clock, CatchUpClock)
-    assert clock.origin == now - timedelta(hours=10)
+    assert isinstance(clock, SharedClock)
+    assert clock.current.origin == now - timedelta(hours=10)
 
 
 def test_without_a_speed_the_clock_is_the_machines_own(settings: Settings) -> None:
