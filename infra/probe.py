@@ -5,20 +5,25 @@ at most. No target's password is needed: a server that asks for one has answered
 """
 
 import logging
+import signal
 import socket
 import struct
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, wait
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from time import monotonic
 from urllib.parse import urlsplit
 
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
-from contracts.errors import SetupError
-from infra import health, probe_server
+from contracts.errors import FlywheelError, SetupError
+from infra import endpoint, health
+from infra.endpoint import METRICS, TEXT, Answer
 from infra.settings import Settings
 
 SECONDS = 2.0  # for all targets together; Prometheus asks every five
@@ -171,15 +176,39 @@ QUESTIONS: Mapping[str, Callable[[str, float], str]] = {
 }
 
 
-def main() -> None:
-    """Serve until SIGTERM or SIGINT."""
+def serving(host: str, port: int, collector: Collector) -> AbstractContextManager[int]:
+    """GET /healthz (this process serves) and GET /metrics (what it looks after is asked now) while the block runs."""
+    registry = CollectorRegistry()
+    registry.register(collector)
+    routes = {
+        "/healthz": lambda: Answer(200, TEXT, b"ok\n"),
+        "/metrics": lambda: Answer(200, METRICS, generate_latest(registry)),
+    }
+    return endpoint.serving("probe", host, port, routes)
+
+
+def main() -> int:
+    """Serve until SIGTERM or SIGINT; what keeps it from that is said in one sentence."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(message)s")
-    settings = Settings.load()
-    targets = targets_of(settings.probe_targets)
-    with probe_server.serving(settings.host, settings.probe_port, Probe(targets)) as port:
-        LOG.info("looking after %s; metrics on port %d", ", ".join(each.name for each in targets) or "nothing", port)
-        probe_server.wait_for_signal()
+    try:
+        settings = Settings.load()
+        targets = targets_of(settings.probe_targets)
+        with serving(settings.host, settings.probe_port, Probe(targets)) as port:
+            names = ", ".join(each.name for each in targets) or "nothing"
+            LOG.info("looking after %s; metrics on port %d", names, port)
+            _wait_for_signal()
+    except FlywheelError as error:
+        LOG.error("%s", error)
+        return 1
+    return 0
+
+
+def _wait_for_signal() -> None:
+    told = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told.set())
+    told.wait()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,15 +1,11 @@
-"""How the recorder is, over HTTP: GET /healthz and GET /metrics. Two callers need no web framework."""
+"""How the recorder is, over HTTP: GET /healthz and GET /metrics."""
 
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import TCPServer
+from contextlib import AbstractContextManager
 from time import monotonic
-from typing import ClassVar
 
-from contracts.errors import SetupError
+from infra import endpoint
+from infra.endpoint import JSON, METRICS, Answer
 from services.recorder.metrics import Metrics
 
 STALLED_SECONDS = 20.0  # a turn waits a second and writes a few; this long means a disk or a server that hangs
@@ -36,55 +32,13 @@ class Health:
         return self._problem
 
 
-@contextmanager
-def serving(host: str, port: int, health: Health, metrics: Metrics) -> Iterator[int]:
-    """The endpoint in a thread of its own while the block runs, on the port that is given (0: any)."""
-    try:
-        server = _Server((host, port), _handler(health, metrics))
-    except OSError as error:
-        raise SetupError(
-            f"The recorder cannot listen on {host}:{port}: {error.strerror}; set FLYWHEEL_RECORDER_PORT to a free port."
-        ) from error
-    thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="health", daemon=True)
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+def serving(host: str, port: int, health: Health, metrics: Metrics) -> AbstractContextManager[int]:
+    """The endpoint while the block runs, on the port that is given (0: any)."""
+    routes = {"/healthz": lambda: _healthz(health), "/metrics": lambda: Answer(200, METRICS, metrics.exposition())}
+    return endpoint.serving("recorder", host, port, routes)
 
 
-class _Server(ThreadingHTTPServer):
-    def server_bind(self) -> None:
-        """As the base of its base: the one between asks the DNS for the host's name, which may take seconds."""
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]  # str and int for IPv4
-
-
-def _handler(health: Health, metrics: Metrics) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        timeout: ClassVar[float] = 5.0  # seconds that a silent caller may hold a thread
-        server_version, sys_version = "flywheel-recorder", ""
-
-        def do_GET(self) -> None:
-            if self.path == "/healthz":
-                problem = health.problem()
-                body = {"status": "ok"} if problem is None else {"status": "failing", "reason": problem}
-                self._answer(200 if problem is None else 503, "application/json", json.dumps(body).encode())
-            elif self.path == "/metrics":
-                self._answer(200, "text/plain; version=0.0.4; charset=utf-8", metrics.exposition())
-            else:
-                self._answer(404, "application/json", b'{"reason": "There are only /healthz and /metrics."}')
-
-        def _answer(self, status: int, kind: str, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *arguments: object) -> None:
-            """A line for each look at the health would bury what matters."""
-
-    return Handler
+def _healthz(health: Health) -> Answer:
+    problem = health.problem()
+    body = {"status": "ok"} if problem is None else {"status": "failing", "reason": problem}
+    return Answer(200 if problem is None else 503, JSON, json.dumps(body).encode())

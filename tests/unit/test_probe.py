@@ -18,8 +18,8 @@ import pytest
 import redis
 
 from contracts.errors import SetupError
-from infra import probe_server, redis_server
-from infra.probe import SSL_REQUEST, Probe, Target, targets_of
+from infra import redis_server
+from infra.probe import SSL_REQUEST, Probe, Target, serving, targets_of
 from infra.settings import ROOT, Settings
 from tests.conftest import free_ports, poll
 
@@ -186,7 +186,7 @@ def test_its_metrics_over_http() -> None:
     (free,) = free_ports(1)
     with answering(b"N") as (port, _):
         targets = targets_of(f"postgres=postgresql://127.0.0.1:{port},mlflow=http://127.0.0.1:{free}/health")
-        with probe_server.serving("127.0.0.1", 0, Probe(targets)) as own, httpx.Client() as client:
+        with serving("127.0.0.1", 0, Probe(targets)) as own, httpx.Client() as client:
             answer = client.get(f"http://127.0.0.1:{own}/metrics")
             assert client.get(f"http://127.0.0.1:{own}/healthz").text == "ok\n"
             assert client.get(f"http://127.0.0.1:{own}/elsewhere").status_code == 404
@@ -199,7 +199,7 @@ def test_its_metrics_over_http() -> None:
 def test_it_is_alive_while_what_it_looks_at_hangs() -> None:
     with answering() as (mute, _):
         probe = Probe([Target("mute", f"redis://127.0.0.1:{mute}")], timeout=1.0)
-        with probe_server.serving("127.0.0.1", 0, probe) as own, ThreadPoolExecutor(1) as other:
+        with serving("127.0.0.1", 0, probe) as own, ThreadPoolExecutor(1) as other:
             metrics = other.submit(httpx.get, f"http://127.0.0.1:{own}/metrics")
             assert httpx.get(f"http://127.0.0.1:{own}/healthz", timeout=0.9).status_code == 200
             assert 'flywheel_component_up{component="mute"} 0.0' in metrics.result().text
@@ -207,9 +207,9 @@ def test_it_is_alive_while_what_it_looks_at_hangs() -> None:
 
 def test_a_taken_port_is_one_sentence_that_says_what_to_do() -> None:
     with (
-        probe_server.serving("127.0.0.1", 0, Probe([])) as port,
+        serving("127.0.0.1", 0, Probe([])) as port,
         pytest.raises(SetupError, match=f"127.0.0.1:{port}.*FLYWHEEL_PROBE_PORT"),
-        probe_server.serving("127.0.0.1", port, Probe([])),
+        serving("127.0.0.1", port, Probe([])),
     ):
         pass
 
@@ -224,6 +224,15 @@ def test_as_a_process_it_ends_on_sigterm_though_a_target_hangs(settings: Setting
             threading.Thread(target=answers, args=(f"{url}/metrics",), daemon=True).start()
             process.send_signal(signal.SIGTERM)
             assert process.wait(5) == 0
+
+
+def test_what_keeps_it_from_starting_is_one_sentence(settings: Settings) -> None:
+    given = settings.model_copy(update={"probe_targets": "nonsense"})
+    command = [sys.executable, "-m", "infra.probe"]
+    ended = subprocess.run(command, cwd=ROOT, env=given.environ(), capture_output=True, text=True, timeout=30)
+    assert ended.returncode == 1
+    assert "FLYWHEEL_PROBE_TARGETS holds 'nonsense'" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def answers(url: str) -> bool:
