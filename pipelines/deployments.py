@@ -40,8 +40,7 @@ class Deployment:
 
 
 # Minutes apart, in the order in which each can use what the one before it left.
-# What a run costs bounds how often it comes on a fast clock: 4 s of processor time for ingest, 10 to 20 for monitor, 20
-# to 40 for materialize (by hand, on a busy machine). Together that stays below a quarter of a core.
+# What a run costs bounds how often it comes on a fast clock: each takes seconds of processor time, materialize the most.
 INGEST = Rhythm("5 * * * *", HOUR, least=10 * MINUTE, ahead=MINUTE / 2)
 MATERIALIZE = Rhythm("10 * * * *", HOUR, least=10 * MINUTE)
 MONITOR = Rhythm("*/15 * * * *", HOUR / 4, least=2 * MINUTE)

@@ -1,7 +1,7 @@
 """A container's health check: `python -I -S healthy.py PORT PATH`, status 0 when the service here answers 2xx.
 
-On sockets alone and without the site packages: it runs every few seconds in every container, and an HTTP library would
-cost each of them five times the processor time.
+On sockets alone and without the site packages: it runs every few seconds in every container, and importing
+an HTTP library would cost more than the check.
 """
 
 import socket
