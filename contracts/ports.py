@@ -8,12 +8,15 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from contracts.records import (
+    Candidates,
     FeatureRead,
+    ItemRecord,
     KeptAnswer,
     LogEntry,
     ModelVersion,
     OutcomeRecord,
     PredictionRecord,
+    ReviewCase,
     RunState,
     Scored,
 )
@@ -35,6 +38,9 @@ class FeatureReader(Protocol):
     async def online(self, system: System, rows: Columns, now: datetime) -> FeatureRead:
         """Features of each row as of `now`; a value missing, or older than its view's ttl, takes its default."""
 
+    async def observe(self, system: System, rows: Columns, event_id: str) -> None:
+        """Each of the rows, which were answered, is an event of the system's live views from now on; twice is once."""
+
 
 class FeatureStore(Protocol):
     """Offline features and materialisation, for the pipelines."""
@@ -43,7 +49,8 @@ class FeatureStore(Protocol):
         """Append states of a view: its entity columns, `event_timestamp` (UTC), its features. Twice is once."""
 
     def historical(self, system: System, rows: "pd.DataFrame") -> "pd.DataFrame":
-        """`rows` with a column for each of `Features.names`, each as of the row's `at` (seconds since the epoch)."""
+        """`rows` with a column for each of `Features.names`, each as of the row's `at` (seconds since the epoch). The
+        features of live views, which are made of events and not of states, are columns of `rows` already."""
 
     def materialize(self, system: System, until: datetime) -> Mapping[str, int]:
         """Bring the online store up to `until`: entities written, by view. Interrupted, it starts where it stopped."""
@@ -55,8 +62,12 @@ class FeatureStore(Protocol):
 class Scorer(Protocol):
     """Model serving, for the gateway."""
 
-    async def score(self, system: str, features: Matrix) -> Scored:
-        """Scores of the champion; `Unavailable` when there is none."""
+    async def score(self, system: str, features: Matrix, version: str | None = None, explain: bool = False) -> Scored:
+        """Scores of the champion; `Unavailable` when there is none. With a version, of that one, which stage one
+        named just before. With `explain`, what each feature contributed to each row's score."""
+
+    async def retrieve(self, system: str, request: Mapping[str, Any], now: datetime) -> Candidates:
+        """Stage one of the champion; `Unavailable` when there is none."""
 
 
 class Log(Protocol):
@@ -69,7 +80,21 @@ class Log(Protocol):
         """Append, and keep the answer with it, both or neither. Where the key has an answer already nothing is
         appended and that answer returned; else `keep` itself is."""
 
-    async def append_outcome(self, outcome: OutcomeRecord) -> None: ...
+    async def append_outcome(self, outcome: OutcomeRecord) -> None:
+        """A reviewer's outcome takes its prediction off the list of those that wait for one, in the same step."""
+
+    async def append_item(self, item: ItemRecord) -> None:
+        """Append, and make it known to `Catalogue`, both or neither."""
+
+    async def reviews(self, system: str, most: int) -> Sequence[ReviewCase]:
+        """Predictions that wait for a person's label, the newest first."""
+
+
+class Catalogue(Protocol):
+    """The items published of late, for serving; older ones are in the archive and in what was trained from it."""
+
+    def since(self, system: str, moment: datetime) -> Sequence[ItemRecord]:
+        """Items received at or after a moment, in the order of their coming; what is a month old may be gone."""
 
 
 class LogConsumer(Protocol):
@@ -92,18 +117,23 @@ class LogConsumer(Protocol):
 class Archive(Protocol):
     """The log at rest, by system and day; what is appended twice is read once."""
 
-    def append(self, records: Sequence[PredictionRecord | OutcomeRecord]) -> None: ...
+    def append(self, records: Sequence[PredictionRecord | OutcomeRecord | ItemRecord]) -> None: ...
 
     def predictions(self, system: System, since: datetime, until: datetime) -> "pd.DataFrame":
         """One row a candidate: prediction_id, position (in the rows), place (where it was shown, -1 if not), item,
-        at, model_version, variant, score, propensity, degraded, then the row columns and the features."""
+        at, model_version, variant, score, propensity, review, degraded, then the row columns and the features."""
 
     def labelled(self, system: System, since: datetime, until: datetime, now: datetime) -> "pd.DataFrame":
-        """The shown rows of `predictions` that are mature at `now`, with the target's column: the latest outcome
-        that occurred within the label delay, 0.0 where there was none."""
+        """Rows of `predictions` whose label is known at `now`, with `reviewed` (bool) and the target's column. A
+        reviewer's label is known at once, and whether or not the row was shown; else a shown row's is known when the
+        label delay has passed: the latest outcome that occurred within it, 0.0 where there was none. Of a prediction
+        that a person was asked about (`review`) nothing but their word is a label."""
+
+    def items(self, system: System) -> "pd.DataFrame":
+        """The catalogue: `Retrieval.items`' id, `at` (published) and columns; each item as it was last."""
 
     def outcomes(self, system: System, since: datetime, until: datetime) -> "pd.DataFrame":
-        """Outcomes that occurred then: prediction_id, item, label, occurred_at, received_at, each once."""
+        """Outcomes that occurred then: prediction_id, item, label, occurred_at, received_at, source, each once."""
 
     def prediction(self, prediction_id: str, system: str | None = None) -> PredictionRecord | None:
         """One prediction's record; without the system's name, all are searched."""

@@ -29,6 +29,16 @@ class Scored:
 
     scores: Floats
     model_version: str
+    contributions: Matrix | None = None  # rows × features, in log-odds; they add up to the score's distance from a
+    # typical row's
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What stage one found for a request: row columns, and the version whose ranker shall score them."""
+
+    rows: Columns
+    model_version: str
 
 
 @dataclass(frozen=True)
@@ -49,11 +59,15 @@ class PredictionRecord:
     propensity: Floats
     result: Mapping[str, Any]
     degraded: tuple[str, ...] = ()
+    review: bool = False  # a person shall say what the label is
 
 
 @dataclass(frozen=True)
 class OutcomeRecord:
-    """What became of one item of a prediction (of the prediction itself where `item` is None)."""
+    """What became of one item of a prediction (of the prediction itself where `item` is None).
+
+    A reviewer's label is final at once; a client's holds once the label delay has passed, and not against a reviewer's.
+    """
 
     prediction_id: str
     system: str
@@ -61,6 +75,30 @@ class OutcomeRecord:
     label: float
     occurred_at: datetime
     received_at: datetime
+    source: Literal["client", "review"] = "client"
+
+
+@dataclass(frozen=True)
+class ItemRecord:
+    """An item of a system's catalogue, as it was published or changed."""
+
+    item: str
+    system: str
+    published_at: datetime
+    columns: Mapping[str, Any]  # those of `Retrieval.items`
+    received_at: datetime
+
+
+@dataclass(frozen=True)
+class ReviewCase:
+    """A prediction that waits for a person's label."""
+
+    prediction_id: str
+    system: str
+    at: datetime
+    model_version: str
+    request: Mapping[str, Any]
+    result: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -77,7 +115,7 @@ class LogEntry:
     """One entry of the log as the recorder gets it: a record, or the reason why it is not one."""
 
     entry_id: str
-    record: PredictionRecord | OutcomeRecord | None
+    record: PredictionRecord | OutcomeRecord | ItemRecord | None
     fault: str | None = None
 
 

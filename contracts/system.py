@@ -42,6 +42,11 @@ class Requirements:
     max_candidates: int
     online_metrics: tuple[str, ...]
 
+    @property
+    def history(self) -> timedelta:
+        """How far back a first model's events go: far enough that most of their labels are final."""
+        return max(timedelta(days=14), 4 * self.label_delay)
+
 
 @dataclass(frozen=True)
 class Task:
@@ -53,6 +58,7 @@ class Task:
     target: str  # the label's column, 0.0 or 1.0
     item: str | None  # the row column by which an outcome names its item; None when a prediction has one outcome
     example: Mapping[str, Any]  # a real request, shown in the API's documentation
+    censored: bool = False  # the answer decides whether there will be a label: rows count by one over their propensity
 
 
 @dataclass(frozen=True)
@@ -85,13 +91,23 @@ class Feature:
 
 @dataclass(frozen=True)
 class FeatureView:
-    """Features of one entity (one or more key columns), computed every `every` and good for `ttl`."""
+    """Features of one entity (one or more key columns), computed every `every` and good for `ttl`.
+
+    With `every` zero the view is live: a request that was answered is an event of its entities at once, and the windows
+    end at the moment of the request that asks. Live features are counts and sums of row columns; they see an entity's
+    last `most` events.
+    """
 
     name: str
     entities: tuple[str, ...]
     features: tuple[Feature, ...]
     every: timedelta
     ttl: timedelta
+    most: int = 256
+
+    @property
+    def live(self) -> bool:
+        return self.every == ZERO
 
 
 def _nothing_on_request(rows: Columns) -> Columns:
@@ -125,6 +141,42 @@ class Estimator(Protocol):
     def predict_proba(self, X: Matrix) -> NDArray[Any]: ...
 
 
+class Retriever(Protocol):
+    """Stage one, fitted: from a catalogue of very many items to the candidates that stage two ranks."""
+
+    def candidates(self, request: Mapping[str, Any], at: float) -> Columns:
+        """The row columns of at most `Requirements.max_candidates` candidates, the likeliest first."""
+
+    def columns(self, rows: Columns) -> Columns:
+        """What stage one says of rows, whoever chose them: a float column for each of `Retrieval.columns`."""
+
+    def add(self, items: Columns) -> None:
+        """Items published since it was fitted (`Retrieval.items` and `at`) may be candidates from now on; twice is
+        once. Called by one thread beside others that ask for candidates."""
+
+    def dump(self) -> bytes:
+        """All of it, for `Retrieval.load`; nothing that needs unpickling."""
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """Stage one of two: fitted on the oldest `share` of the training rows, so that what it says of the newer ones, on
+    which the model is trained, is no echo of their own labels. It is registered and swapped as one with the model.
+
+    `fit` takes labelled rows (row columns, `at`, the target), the catalogue (`items.id`, `at`, `items.columns`) and a
+    seed. `anybody` is the body of a request by someone of whom nothing is known: its candidates stand in when stage one
+    does not answer.
+    """
+
+    items: Source
+    columns: tuple[str, ...]  # the row columns that stage one fills in
+    share: float
+    fit: Callable[[Columns, Columns, int], Retriever]
+    load: Callable[[bytes], Retriever]
+    anybody: Mapping[str, Any]
+    metrics: "Callable[[Retriever, Columns], Mapping[str, float]]"  # of the retriever, on newer labelled rows
+
+
 @dataclass(frozen=True)
 class Model:
     """Step 4: the estimator (built from a seed), and why this one and not the next simpler one."""
@@ -132,6 +184,7 @@ class Model:
     name: str
     why: str
     build: Callable[[int], Estimator]
+    retrieval: Retrieval | None = None  # where an estimator cannot look at every item there is
 
 
 @dataclass(frozen=True)
@@ -146,9 +199,17 @@ class Gate:
     resamples: int = 500
 
 
+# A metric of a system's own: labels, scores, the rows (row columns and `at`) and their weights.
+Metric = Callable[[Floats, Floats, Columns, Floats], float]
+
+
 @dataclass(frozen=True)
 class Training:
-    """Step 5: how rows are split and weighed, what the model is held against, and the gate."""
+    """Step 5: how rows are split and weighed, what the model is held against, and the gate.
+
+    `rules` label events that came in without a label (NaN), by features and row columns, so that there is a first
+    model before there are labels.
+    """
 
     holdout: float  # the last share of the rows by time
     window: timedelta  # how far back training looks
@@ -157,27 +218,47 @@ class Training:
     baselines: Mapping[str, Callable[[int], Estimator]]
     slices: tuple[str, ...]  # row columns or request features whose values cut the hold-out into slices
     gate: Gate
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    rules: Callable[[Columns], Floats] | None = None
+    with_history: bool = False  # the log is learned from beside the history, for its labels alone are too few
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a decision rests on. Columns are as long as the rows are many."""
+
+    rows: Columns  # the row columns and `at`
+    features: Columns  # by name, as the model was given them; declared defaults where they could not be read
+    scores: Floats
+    contributions: Columns | None = (
+        None  # by feature: its part of the score, in log-odds; None where none was asked for
+    )
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What the client is answered, and which rows it was shown, in order."""
+    """What the client is answered, and which rows it was shown, in order: those of which an outcome shall tell."""
 
     result: BaseModel
     shown: NDArray[np.int64]  # positions in the rows
-    propensity: Floats  # for each shown row, the probability that it was shown in its place
+    propensity: Floats  # for each shown row, how probable it was that it is (in its place): that its label gets known
+    kept: NDArray[np.int64] | None = None  # the rows worth a place in the log, the shown ones among them; None: all
+    review: bool = False  # a person is asked: what is shown gets its label from them, or none
 
 
 @dataclass(frozen=True)
 class Serving:
     """Step 6: request → rows; scores → response (re-rank); and scores for when no model answers.
 
-    `rows` and `fallback` are pure. `respond` takes a generator seeded from the prediction's id, for exploration.
+    `rows` is None where stage one finds the candidates (`Model.retrieval`). `fallback` takes the request, the rows and
+    the features by name, and is pure as `rows` is. `respond` takes a generator seeded from the prediction's id, for
+    exploration. With `explained` the decision is given what each feature contributed.
     """
 
-    rows: Callable[[Any], Columns]
-    respond: Callable[[Any, Columns, Floats, np.random.Generator], Decision]
-    fallback: Callable[[Any, Columns], Floats]
+    rows: Callable[[Any], Columns] | None
+    respond: Callable[[Any, Evidence, np.random.Generator], Decision]
+    fallback: Callable[[Any, Columns, Columns], Floats]
+    explained: bool = False
 
 
 @dataclass(frozen=True)

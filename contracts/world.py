@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ class SimulatedOutcome:
     item: str | None
     label: float
     occurred_at: datetime
+    source: Literal["client", "review"] = "client"
 
 
 class World(Protocol):
@@ -46,6 +47,14 @@ class World(Protocol):
 
     def truth(self, rows: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
         """The true probability of the label for each row (row columns and `at`): the oracle's score."""
+
+
+@runtime_checkable
+class PublishingWorld(World, Protocol):
+    """The world of a system whose model has a stage one: it has a catalogue."""
+
+    def items(self, start: datetime, end: datetime) -> "pd.DataFrame":
+        """What is published in the interval, in time order: `Retrieval.items`' id, `at` and columns."""
 
 
 class WorldFactory(Protocol):

@@ -1,7 +1,8 @@
-"""What Feast's own CLI and UI see: every system's entities, sources and feature views, bound to names of this module.
+"""What Feast's own CLI and UI see: every system's entities, sources and ticked views, bound to names of this module.
 
 Feast imports every Python file beside feature_store.yaml and collects the objects that it finds bound there, so this
-is the only one, and it binds them by name. What they are is said once, in `systems/*/features.py`.
+is the only one, and it binds them by name. What they are is said once, in `systems/*/features.py`. Live views are not
+among them: Feast has no feature that is computed when it is read from events that came in a moment before.
 """
 
 import systems

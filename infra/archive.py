@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contracts.errors import Unavailable
-from contracts.records import OutcomeRecord, PredictionRecord
+from contracts.records import ItemRecord, OutcomeRecord, PredictionRecord
 from contracts.system import System
 from infra import archive_files as files
 from infra.archive_tables import parts
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ParquetArchive:
-    """`folder`/predictions/system=X/day=D and `folder`/outcomes/system=X/day=D, with one writer and any readers.
+    """`folder`/KIND/system=X/day=D for the kinds predictions, outcomes and items, with one writer and any readers.
 
     Every interval of time is half-open: `since` ≤ `at` < `until`. `at` is in seconds since the epoch, UTC.
     """
@@ -27,7 +27,7 @@ class ParquetArchive:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def append(self, records: Sequence[PredictionRecord | OutcomeRecord]) -> None:
+    def append(self, records: Sequence[PredictionRecord | OutcomeRecord | ItemRecord]) -> None:
         """On the disk when it returns. `InvalidInput` when a record fits no table, `Unavailable` when the disk fails;
         either way some of the records may be written: append them again, twice is once."""
         made = list(parts(records))
@@ -41,22 +41,30 @@ class ParquetArchive:
         """One row a candidate, in the order of `at`, prediction and position.
 
         Columns: prediction_id, position (in the rows), place (where it was shown, −1 if not), item, at,
-        model_version, variant, score, propensity (NaN where not shown), degraded ("; "-joined), then the row columns
-        and `system.features.names`; a feature that a prediction was made without is NaN.
+        model_version, variant, score, propensity (NaN where not shown), review, degraded ("; "-joined), then the row
+        columns and `system.features.names`; a feature that a prediction was made without is NaN.
         """
         return self._reader.predictions(system, since, until)
 
     def labelled(self, system: System, since: datetime, until: datetime, now: datetime) -> "pd.DataFrame":
-        """The shown rows of `predictions` with `at` + label delay ≤ `now`, and the target's column (float64).
+        """The rows of `predictions` whose label is known at `now`, with `reviewed` (bool) and the target (float64).
 
-        The label is that of the outcome of the same prediction and item that occurred last within
-        [`at`, `at` + label delay]; of two at one moment the one first received later. Without any it is 0.0.
+        A label that a reviewer gave is known once it is received, whether the row was shown or not: that of the outcome
+        that occurred last. Otherwise shown rows with `at` + label delay ≤ `now` have the label of the client's outcome
+        of the same prediction and item that occurred last within [`at`, `at` + label delay], and without any 0.0. Of
+        two outcomes at one moment the one first received later holds.
         """
         return self._reader.labelled(system, since, until, now)
 
     def outcomes(self, system: System, since: datetime, until: datetime) -> "pd.DataFrame":
-        """Outcomes that occurred in the interval: prediction_id, item, label, occurred_at, received_at, each once."""
+        """Outcomes that occurred in the interval, each once: prediction_id, item, label, occurred_at, received_at and
+        source (`client` or `review`)."""
         return self._reader.outcomes(system, since, until)
+
+    def items(self, system: System) -> "pd.DataFrame":
+        """The catalogue of a system with a stage one, by publication: `Retrieval.items`' id, `at` and columns; of each
+        item the record that was received last. `InvalidInput` when an item lacks a column that has no default."""
+        return self._reader.items(system)
 
     def latest(self, system: System) -> datetime | None:
         """When the newest prediction was made; it costs a look at the last day's files."""

@@ -35,7 +35,7 @@ def write(root: Path, part: Part) -> None:
 
 def compact(root: Path, system: str, day: date) -> None:
     """Merge the day's small files, for each layout of columns into one."""
-    for kind in ("predictions", "outcomes"):
+    for kind in ("predictions", "outcomes", "items"):
         folder = root / kind / f"system={system}" / f"day={day}"
         if folder.is_dir():
             _merge(folder, _small(folder))

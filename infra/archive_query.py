@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from contracts.errors import BrokenSystem
-from contracts.system import AT, System
+from contracts.system import AT, Source, System
+from infra import archive_items
 from infra.archive_tables import FEATURE, ROW
 
 # The archive's own columns, in order, with the type of each in an empty frame.
@@ -27,11 +28,18 @@ OWN: dict[str, Any] = {
     "variant": "object",
     "score": "float64",
     "propensity": "float64",
+    "review": "bool",
     "degraded": "object",
 }
-OUTCOME = {"prediction_id": "object", "item": "object", "label": "float64"} | dict.fromkeys(
-    ("occurred_at", "received_at"), "float64"
-)
+REVIEWED = "reviewed"  # of a labelled row: whether its label is a reviewer's
+OUTCOME = {
+    "prediction_id": "object",
+    "item": "object",
+    "label": "float64",
+    "occurred_at": "float64",
+    "received_at": "float64",
+    "source": "object",
+}
 
 # A prediction lies in one file as a whole and once, so of what was written twice the file that comes first is read:
 # that takes a pass over two narrow columns, not a sort of wide rows.
@@ -47,28 +55,42 @@ WITH log AS NOT MATERIALIZED (
 """
 IN_ORDER = """ORDER BY "at", prediction_id, position"""
 
-# An outcome that was sent again is the one received first; of two at one moment the one received later holds.
+# An outcome that was sent again is the one received first; of two at one moment the one received later holds. Files
+# from before there were reviewers lack `source`, perhaps all of them: the empty table brings the column in.
 OUTCOMES = """
-  SELECT prediction_id, item, label, occurred_at, min(received_at) AS received_at
-  FROM read_parquet($outcomes, hive_partitioning = false) GROUP BY ALL
+  SELECT prediction_id, item, label, occurred_at, min(received_at) AS received_at, coalesce(source, 'client') AS source
+  FROM (
+    SELECT * FROM read_parquet($outcomes, union_by_name = true, hive_partitioning = false)
+    UNION ALL BY NAME SELECT NULL::VARCHAR AS source WHERE false
+  ) GROUP BY ALL
 """
-LABELLED = """, shown AS (
-  SELECT prediction_id, position, item, "at" FROM served WHERE place >= 0 AND "at" + $delay <= $now
-), outcome AS (
+LABELLED = """, outcome AS (
   {outcomes}
+), verdict AS (
+  SELECT prediction_id, item, arg_max(label, (occurred_at, received_at, label)) AS label
+  FROM outcome WHERE source = 'review' AND received_at <= $now GROUP BY ALL
+), reviewed AS (
+  SELECT prediction_id, position, verdict.label
+  FROM served JOIN verdict USING (prediction_id) WHERE verdict.item IS NOT DISTINCT FROM served.item
+), shown AS (
+  SELECT prediction_id, position, item, "at" FROM served WHERE place >= 0 AND NOT review AND "at" + $delay <= $now
 ), label AS (
   SELECT prediction_id, position, arg_max(label, (occurred_at, received_at, label)) AS label
   FROM shown JOIN outcome USING (prediction_id)
-  WHERE outcome.item IS NOT DISTINCT FROM shown.item AND occurred_at BETWEEN "at" AND "at" + $delay
+  WHERE source = 'client' AND outcome.item IS NOT DISTINCT FROM shown.item
+    AND occurred_at BETWEEN "at" AND "at" + $delay
   GROUP BY ALL
+), known AS (
+  SELECT prediction_id, position FROM shown UNION SELECT prediction_id, position FROM reviewed
 )
-SELECT served.*, coalesce(label.label, 0.0) AS {target}
-FROM served JOIN shown USING (prediction_id, position) LEFT JOIN label USING (prediction_id, position)
+SELECT served.*, reviewed.label IS NOT NULL AS reviewed, coalesce(reviewed.label, label.label, 0.0) AS {target}
+FROM served JOIN known USING (prediction_id, position)
+LEFT JOIN reviewed USING (prediction_id, position) LEFT JOIN label USING (prediction_id, position)
 ORDER BY served."at", served.prediction_id, served.position
 """
 NO_OUTCOMES = """
   SELECT NULL::VARCHAR AS prediction_id, NULL::VARCHAR AS item, NULL::DOUBLE AS label, NULL::DOUBLE AS occurred_at,
-         NULL::DOUBLE AS received_at
+         NULL::DOUBLE AS received_at, NULL::VARCHAR AS source
 """
 
 
@@ -84,10 +106,10 @@ def predictions(system: System, files: Sequence[str], since: datetime, until: da
 def labelled(
     system: System, files: Sequence[str], outcomes: Sequence[str], interval: tuple[datetime, datetime], now: datetime
 ) -> pd.DataFrame:
-    """The mature shown rows with their labels; see ParquetArchive.labelled."""
+    """The rows whose labels are known; see ParquetArchive.labelled."""
     target = system.task.target
     if not files:
-        return empty_frame(system).assign(**{target: pd.Series(dtype="float64")})
+        return empty_frame(system).assign(**{REVIEWED: pd.Series(dtype="bool"), target: pd.Series(dtype="float64")})
     delay = system.requirements.label_delay / timedelta(seconds=1)
     given = {"delay": delay, "now": now.timestamp(), **({"outcomes": list(outcomes)} if outcomes else {})}
     with _connected() as connection:
@@ -106,6 +128,15 @@ def outcomes(files: Sequence[str], since: datetime, until: datetime) -> pd.DataF
         return connection.execute(sql, given).df()
 
 
+def items(source: Source, files: Sequence[str]) -> pd.DataFrame:
+    """A catalogue; see ParquetArchive.items."""
+    if not files:
+        return archive_items.empty_frame(source)
+    with _connected() as connection:
+        sql = archive_items.query(source, _found(connection, files))
+        return archive_items.completed(source, connection.execute(sql, {"files": list(files)}).df())
+
+
 def latest(files: Sequence[str]) -> float | None:
     """The newest `at`, from the files' statistics."""
     with _connected() as connection:
@@ -122,11 +153,11 @@ def holding(files: Sequence[str], prediction_id: str) -> str | None:
 
 
 def empty_frame(system: System) -> pd.DataFrame:
-    """No rows, and the columns that rows would have: the system's own as its example request makes them."""
-    task = system.task
-    rows = system.serving.rows(task.request.model_validate(task.example))
+    """No rows, and the columns that rows would have."""
     features = dict.fromkeys(system.features.names, np.dtype("float32"))
-    own = {name: values.dtype if values.dtype.kind in "fiub" else "object" for name, values in rows.items()}
+    own = {
+        n: archive_items.KINDS[kind] for n, kind in system.features.source.columns.items() if n != system.task.target
+    }
     return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in (own | features | OWN).items()})[
         [*OWN, *(name for name in own if name not in OWN and name not in features), *features]
     ]
@@ -148,26 +179,32 @@ def _interval(files: Sequence[str], since: datetime, until: datetime) -> dict[st
 
 def _columns(connection: duckdb.DuckDBPyConnection, system: System, files: Sequence[str]) -> str:
     """The list of what is selected: the archive's own columns, the row columns found, the features asked for."""
-    described = connection.execute(
-        "SELECT * FROM read_parquet($files, union_by_name = true, hive_partitioning = false) LIMIT 0",
-        {"files": list(files)},
-    )
-    found = [column[0] for column in described.description or ()]
+    found = _found(connection, files)
     rows = [name.removeprefix(ROW) for name in found if name.startswith(ROW)]
     _check_names(system, rows)
     item = system.task.item
     own = {name: _quoted(name) for name in OWN}
+    own["review"] = "coalesce(review, false)" if "review" in found else "false"  # which files of old lack
     own["item"] = f"CAST({_quoted(ROW + item)} AS VARCHAR)" if item in rows else "NULL::VARCHAR"
     of_rows = {name: _quoted(ROW + name) for name in rows if name != "item"}
     features = {n: _quoted(FEATURE + n) if FEATURE + n in found else "NULL::FLOAT" for n in system.features.names}
     return ", ".join(f"{value} AS {_quoted(name)}" for name, value in (own | of_rows | features).items())
 
 
+def _found(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> list[str]:
+    """The columns that any of the files has."""
+    described = connection.execute(
+        "SELECT * FROM read_parquet($files, union_by_name = true, hive_partitioning = false) LIMIT 0",
+        {"files": list(files)},
+    )
+    return [column[0] for column in described.description or ()]
+
+
 def _check_names(system: System, rows: Sequence[str]) -> None:
     """A row column called `item` may only be the item itself; what is served under a feature's name is the feature."""
     allowed = {"item"} if system.task.item == "item" else set()
     for name in (*rows, *system.features.names, system.task.target):
-        if name in OWN and name not in allowed:
+        if name in (*OWN, REVIEWED) and name not in allowed:
             raise BrokenSystem(
                 f"System {system.name!r} has a column named {name!r}, which in the archive means something else; "
                 f"rename it in systems/{system.name}/."

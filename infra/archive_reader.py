@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from contracts.errors import Unavailable
+from contracts.errors import NotFound, Unavailable
 from contracts.records import PredictionRecord
 from contracts.system import System
 from infra import archive_files as files
@@ -39,7 +39,7 @@ class ArchiveReader:
         )
 
     def labelled(self, system: System, since: datetime, until: datetime, now: datetime) -> pd.DataFrame:
-        until_outcome = _shifted(until, system.requirements.label_delay)
+        until_outcome = max(_shifted(until, system.requirements.label_delay), now)  # a reviewer may come any time
 
         def ask() -> pd.DataFrame:
             served = self._listed("predictions", system.name, since, until)
@@ -50,6 +50,13 @@ class ArchiveReader:
 
     def outcomes(self, system: System, since: datetime, until: datetime) -> pd.DataFrame:
         return self._read(lambda: query.outcomes(self._listed("outcomes", system.name, since, until), since, until))
+
+    def items(self, system: System) -> pd.DataFrame:
+        if (retrieval := system.model.retrieval) is None:
+            raise NotFound(f"{system.name} has no catalogue of items, for its model has no stage one.")
+        return self._read(
+            lambda: query.items(retrieval.items, files.listed(self._folder, "items", system.name, FIRST, LAST))
+        )
 
     def latest(self, system: System) -> datetime | None:
         days = files.days(self._folder, "predictions", system.name)

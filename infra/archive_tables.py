@@ -17,8 +17,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from contracts.errors import InvalidInput
-from contracts.records import OutcomeRecord, PredictionRecord
+from contracts.records import ItemRecord, OutcomeRecord, PredictionRecord
 from contracts.system import AT
+from infra import archive_items
 
 ROW, FEATURE = "row.", "feature."
 NO_ROWS = -1  # the position of the one row that stands for a prediction without candidates
@@ -31,6 +32,7 @@ OUTCOMES = pa.schema(
         ("label", pa.float64()),
         ("occurred_at", pa.float64()),
         ("received_at", pa.float64()),
+        ("source", pa.string()),
     ]
 )
 
@@ -39,14 +41,14 @@ OUTCOMES = pa.schema(
 class Part:
     """A table and where it belongs; the ids name it, so that the same records make the same file."""
 
-    kind: str  # predictions or outcomes
+    kind: str  # predictions, outcomes or items
     system: str
     day: date
     ids: tuple[str, ...]
     table: pa.Table
 
 
-def parts(records: Iterable[PredictionRecord | OutcomeRecord]) -> Iterator[Part]:
+def parts(records: Iterable[PredictionRecord | OutcomeRecord | ItemRecord]) -> Iterator[Part]:
     """The tables of some records, each record once; `InvalidInput` when one of them fits no table."""
     try:
         predictions = {r.prediction_id: r for r in records if isinstance(r, PredictionRecord)}
@@ -56,6 +58,9 @@ def parts(records: Iterable[PredictionRecord | OutcomeRecord]) -> Iterator[Part]
         outcomes = dict.fromkeys(r for r in records if isinstance(r, OutcomeRecord))
         for some in _grouped(outcomes, _outcome_key):
             yield Part("outcomes", some[0].system, _day(some[0].occurred_at), _identities(some), _outcome_table(some))
+        for items in _grouped((r for r in records if isinstance(r, ItemRecord)), archive_items.key):
+            ids, day = archive_items.identities(items), archive_items.day(items[0])
+            yield Part("items", items[0].system, day, ids, archive_items.table(items))
     except (TypeError, ValueError, OverflowError, pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise InvalidInput(f"The archive cannot hold the records: {error}.") from error
 
@@ -86,6 +91,7 @@ def record_of(table: pa.Table, system: str) -> PredictionRecord:
         propensity=_values(table, "propensity")[shown],
         result=orjson.loads(first["result"]),
         degraded=tuple(first["degraded"].split("; ")) if first["degraded"] else (),
+        review=bool(first.get("review")),  # files from before there were reviews lack it
     )
 
 
@@ -137,6 +143,7 @@ def _prediction_table(records: Sequence[PredictionRecord]) -> pa.Table:
         "score": pa.nulls(len(records), pa.float64()) if empty else np.concatenate([r.scores for r in records]),
         "propensity": propensity,
         "degraded": said(["; ".join(r.degraded) for r in records]),
+        "review": np.array([r.review for r in records])[of_record],
         "request": said([_json(r.request) for r in records], first_only=True),
         "result": said([_json(r.result) for r in records], first_only=True),
     }
@@ -173,12 +180,13 @@ def _outcome_table(outcomes: Sequence[OutcomeRecord]) -> pa.Table:
         "label": [o.label for o in outcomes],
         "occurred_at": [o.occurred_at.timestamp() for o in outcomes],
         "received_at": [o.received_at.timestamp() for o in outcomes],
+        "source": [o.source for o in outcomes],
     }
     return pa.table(columns, schema=OUTCOMES)
 
 
 def _identities(outcomes: Sequence[OutcomeRecord]) -> tuple[str, ...]:
-    return tuple(repr((o.prediction_id, o.item, o.label, o.occurred_at, o.received_at)) for o in outcomes)
+    return tuple(repr((o.prediction_id, o.item, o.label, o.occurred_at, o.received_at, o.source)) for o in outcomes)
 
 
 def _json(value: Any) -> str:

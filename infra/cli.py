@@ -19,6 +19,10 @@ PANELS: dict[str, dict[str, tuple[str, str]]] = {  # panel → command → (modu
         "run": ("infra.commands:run", "Be one part of the stack, as a container is."),
         "doctor": ("infra.commands:doctor", "Check what the stack needs of this machine, and say what to do."),
         "key": ("infra.commands:key", "Print the gateway's API key."),
+        "console": ("services.console.commands:console", "Print a link that opens the console."),
+    },
+    "Systems": {
+        "new": ("infra.new_system:new", "Make a system that runs, from a template, for you to change."),
     },
     "The loop": {
         "demo": ("services.client.commands:demo", "Run the whole loop on this machine and tell it as a story."),
@@ -32,6 +36,7 @@ PANELS: dict[str, dict[str, tuple[str, str]]] = {  # panel → command → (modu
         "rollback": ("pipelines.commands:rollback", "Bring a system's previous champion back."),
         "monitor": ("monitoring.commands:monitor", "Judge the latest window of a system's log for drift and quality."),
         "loadtest": ("services.client.loadtest.commands:loadtest", "Hold a system's requirements against real load."),
+        "review": ("services.console.commands:review", "List what waits for a person's label, or give one its label."),
         "explain": ("services.client.commands:explain", "Show the record of one prediction, by its id."),
     },
 }

@@ -16,6 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from contracts.errors import SetupError
+from infra import broken_systems
 from infra import doctor as examination
 from infra.components import component, environ_of
 from infra.settings import ROOT, Settings
@@ -40,6 +41,7 @@ def up(
             console.print(
                 f"Up. The gateway answers at {settings.gateway}; `flywheel key` prints its key.", soft_wrap=True
             )
+            _tell_broken(console, settings)
             if detach:
                 return
             console.print("Press Ctrl-C to stop everything.")
@@ -74,6 +76,7 @@ def status(
         sys.stdout.write(json.dumps([asdict(one) for one in states], indent=1) + "\n")
     elif states:
         Console().print(StackTable(states, memory=True))
+        _tell_broken(Console(highlight=False), settings)
     else:
         raise SetupError(f"No stack runs from {settings.state_dir}; start one with `flywheel up`.")
     if not states or any(one.state != "healthy" for one in states):
@@ -102,6 +105,12 @@ def run(name: Annotated[str, typer.Argument(help="mlflow, prefect, flows, servin
 def key() -> None:
     """Print the API key that the gateway takes: `Authorization: Bearer KEY`."""
     sys.stdout.write(Settings.load().secret("api_key") + "\n")
+
+
+def _tell_broken(console: Console, settings: Settings) -> None:
+    """The stack is up without them; whoever broke them shall not have to find out by asking."""
+    for fault in broken_systems.of_gateway(settings):
+        console.print(Text(f"✗ {fault}", style="red"), soft_wrap=True)
 
 
 @contextmanager

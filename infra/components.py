@@ -3,6 +3,7 @@
 Modules of other folders stand here only as strings in command lines: the supervisor runs them and imports none.
 """
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -161,6 +162,8 @@ def _flows(settings: Settings) -> Component:
             **_prefect_home(settings),
             "PREFECT_API_URL": f"{settings.prefect}/api",
             "MLFLOW_TRACKING_URI": settings.mlflow,
+            # OpenMP's threads wait for each other by turning in circles: beside busy processes more of them are slower.
+            "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // 2)),
         },
         needs=("redis", "mlflow", "prefect"),
         setting="runner_port",
@@ -227,6 +230,19 @@ def _evidently(settings: Settings) -> Component:
     )
 
 
+def _console(settings: Settings) -> Component:
+    """It needs nothing to start: what does not answer is said on its pages."""
+    return Component(
+        name="console",
+        command=(*PYTHON, "services.console"),
+        health=f"http://{settings.host}:{settings.console_port}/healthz",
+        setting="console_port",
+        port=settings.console_port,
+        url=f"http://{settings.host}:{settings.console_port}",
+        nice=5,  # people wait for it, and requests do not
+    )
+
+
 def _probe(settings: Settings) -> Component:
     return Component(
         name="probe",
@@ -262,5 +278,6 @@ MAKERS = {
     "recorder": _recorder,
     "flows": _flows,
     "evidently": _evidently,
+    "console": _console,
 }
 ALONE = {"probe": _probe}  # not of the local stack, whose supervisor looks after health itself

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 import psutil
 
 from contracts.errors import SetupError
-from infra import redis_server
+from infra import broken_systems, redis_server
 from infra.components import components
 from infra.preflight import port_fault
 from infra.settings import Settings
@@ -44,7 +44,8 @@ class Finding:
 def examine(settings: Settings) -> list[Finding]:
     """All findings; when a stack runs already, its ports are its own."""
     running = Stack(settings).running()
-    return [_python(), _packages(), _redis(), _disk(settings), _memory(running), _cores(), *_ports(settings, running)]
+    machine = [_python(), _packages(), _redis(), _disk(settings), _memory(running), _cores()]
+    return [*machine, *_ports(settings, running), *_systems(settings)]
 
 
 def _python() -> Finding:
@@ -100,3 +101,14 @@ def _ports(settings: Settings, running: bool) -> Iterator[Finding]:
     for one in needed:
         fault = port_fault(one, settings.host)
         yield Finding(f"Port {one.port}", not fault, fault or f"free for {one.name}")
+
+
+def _systems(settings: Settings) -> Iterator[Finding]:
+    """Those that load in one line, each of the others in its own: it takes no other down, and does not answer."""
+    try:
+        found = broken_systems.of_folders(settings)
+    except SetupError as error:
+        yield Finding("Systems", False, str(error))
+        return
+    yield Finding("Systems", True, ", ".join(name for name, fault in found.items() if not fault) or "none yet")
+    yield from (Finding(f"System {name}", False, fault) for name, fault in found.items() if fault)

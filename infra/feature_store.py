@@ -2,7 +2,7 @@
 
 Pipelines write the states of views here, training reads them back as of each row's own time, and materialisation
 copies the latest ones to Redis, where `infra/online_features.py` reads them. Feast's definitions are made from the
-systems' views in this one place; `feature_repo/definitions.py` hands the same ones to Feast's own CLI.
+systems' ticked views in this one place, and handed to its CLI by `feature_repo/definitions.py`; live ones are not its.
 """
 
 import fcntl
@@ -32,6 +32,7 @@ from feast.types import Float32, String
 from contracts.errors import InvalidInput, NotFound, Unavailable
 from contracts.system import AT, FeatureView, System
 from infra.day_parts import publish
+from infra.live_windows import live_views, ticked_views
 from infra.settings import ROOT, Settings
 
 STAMP = "event_timestamp"
@@ -53,12 +54,12 @@ def watermark_key(system: System) -> str:
 
 
 def definitions(settings: Settings, system: System) -> list[Any]:
-    """A system's views as Feast objects: entities, sources and feature views. All keys are strings, all features
+    """A system's ticked views as Feast objects: entities, sources and feature views. All keys are strings, all features
     Float32, which is what models take."""
-    keys = sorted({key for view in system.features.views for key in view.entities})
+    keys = sorted({key for view in ticked_views(system) for key in view.entities})
     entities = {key: feast.Entity(name=key, join_keys=[key], value_type=feast.ValueType.STRING) for key in keys}
     objects: list[Any] = list(entities.values())
-    for view in system.features.views:
+    for view in ticked_views(system):
         name = view_name(system, view)
         source = feast.FileSource(
             name=name,
@@ -86,7 +87,7 @@ class FeastFeatureStore:
         if self._applied.get(system.name) is system:
             return
         with self._locked(fcntl.LOCK_EX), _quiet():
-            for view in system.features.views:
+            for view in ticked_views(system):
                 _hold_columns(_folder(self._settings, system, view) / EMPTY, view)
             self._store().apply(definitions(self._settings, system))
         self._applied[system.name] = system
@@ -103,15 +104,18 @@ class FeastFeatureStore:
                 _upsert(folder / f"{day:%Y-%m-%d}.parquet", declared, rows)
 
     def historical(self, system: System, rows: pd.DataFrame) -> pd.DataFrame:
-        """`rows`, their index kept, with a float32 column for each of `Features.names`, each as of the row's `at`."""
+        """`rows`, their index kept, with a float32 column for each of `Features.names`, each as of the row's `at`; what
+        live views say of them, which is computed from events (`pipelines/live.py`), they bring along."""
         self.apply(system)
-        keys = sorted({key for view in system.features.views for key in view.entities})
-        if missing := [name for name in (*keys, AT) if name not in rows]:
+        keys = sorted({key for view in ticked_views(system) for key in view.entities})
+        live = [feature.name for view in live_views(system) for feature in view.features]
+        if missing := [name for name in (*keys, *live, AT) if name not in rows]:
             raise InvalidInput(f"Rows of {system.name} lack {missing[0]!r}, which its features need.", missing[0])
         asked = rows[keys].astype(str).reset_index(drop=True)
         micros = np.floor(rows[AT].to_numpy(np.float64) * 1e6).astype("datetime64[us]")
         asked[STAMP], asked[ROW] = pd.DatetimeIndex(micros, tz="UTC"), np.arange(len(asked))
-        found = self._joined(system, asked) if len(asked) else {}
+        found = self._joined(system, asked) if len(asked) and keys else {}
+        found |= {name: rows[name].to_numpy(np.float32) for name in live}
         columns = {name: rows[name].to_numpy() for name in rows.columns}
         found |= {name: np.asarray(v, np.float32) for name, v in system.features.on_request(columns).items()}
         names = system.features.names
@@ -127,7 +131,7 @@ class FeastFeatureStore:
         """
         self.apply(system)
         with self._locked(fcntl.LOCK_EX), self._redis() as client:
-            return {view.name: self._materialize(client, system, view, until) for view in system.features.views}
+            return {view.name: self._materialize(client, system, view, until) for view in ticked_views(system)}
 
     def forget(self, system: System, view: str) -> None:
         """Delete a view's states from the Parquet folder and from Redis, and how far it was materialised."""
@@ -143,7 +147,7 @@ class FeastFeatureStore:
 
     def _joined(self, system: System, asked: pd.DataFrame) -> dict[str, np.ndarray[Any, Any]]:
         """The views' features for rows in the order of ROW: Feast's point-in-time join, then defaults."""
-        features = [(view, feature) for view in system.features.views for feature in view.features]
+        features = [(view, feature) for view in ticked_views(system) for feature in view.features]
         with self._locked(fcntl.LOCK_SH), _quiet():
             store = self._store()
             store.refresh_registry()  # type: ignore[no-untyped-call]  # Feast has few types
@@ -239,11 +243,10 @@ def _folder(settings: Settings, system: System, view: FeatureView) -> Path:
 
 
 def _view(system: System, name: str) -> FeatureView:
-    for view in system.features.views:
-        if view.name == name:
-            return view
-    known = ", ".join(view.name for view in system.features.views)
-    raise NotFound(f"{system.name} has no feature view named {name!r}. Known: {known}.")
+    views = {view.name: view for view in ticked_views(system)}
+    if name not in views:
+        raise NotFound(f"{system.name} has no feature view named {name!r} that has states. Known: {', '.join(views)}.")
+    return views[name]
 
 
 def _schema(view: FeatureView) -> pa.Schema:
@@ -288,13 +291,10 @@ def _replace(path: Path, table: pa.Table) -> None:
 
 def _entities_between(folder: Path, view: FeatureView, start: datetime, until: datetime) -> int:
     """How many entities have a state in the interval, both ends included."""
-    files: Sequence[Path] = [path for path in folder.glob("*.parquet") if _in(path, start, until)]
+    first, last = (f"{moment:%Y-%m-%d}" for moment in (start, until))
+    files: Sequence[Path] = [path for path in folder.glob("*.parquet") if first <= path.stem <= last]
     if not files:
         return 0
     kept = (pc.field(STAMP) >= pa.scalar(start)) & (pc.field(STAMP) <= pa.scalar(until))
     tables = [pq.read_table(path, columns=list(view.entities), filters=kept) for path in files]
     return int(pa.concat_tables(tables).group_by(list(view.entities)).aggregate([]).num_rows)
-
-
-def _in(path: Path, start: datetime, until: datetime) -> bool:
-    return f"{start:%Y-%m-%d}" <= path.stem <= f"{until:%Y-%m-%d}"

@@ -19,6 +19,7 @@ from infra.settings import Settings, write_secret
 
 KNOWS: Mapping[str, tuple[str, ...]] = {  # service → the secrets it has to know
     "clients": ("api_key",),
+    "console": ("api_key",),
     "features-redis": ("features_redis_password",),
     "gateway": ("api_key", "features_redis_password", "log_redis_password"),
     "log-redis": ("log_redis_password",),
@@ -26,6 +27,7 @@ KNOWS: Mapping[str, tuple[str, ...]] = {  # service → the secrets it has to kn
     "postgres": ("postgres_password", "mlflow_database_password", "prefect_database_password"),
     "prefect": ("prefect_database_password",),
     "recorder": ("log_redis_password",),
+    "serving": ("log_redis_password",),
     "worker": ("features_redis_password",),
 }
 VENDORS = frozenset({"features-redis", "log-redis", "postgres"})  # their images have a user of their own

@@ -15,27 +15,32 @@ import orjson
 from numpy.typing import NDArray
 
 from contracts.errors import InvalidInput
-from contracts.records import OutcomeRecord, PredictionRecord
+from contracts.records import ItemRecord, OutcomeRecord, PredictionRecord
 from contracts.system import Columns
 
 FORMAT = b"1"
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}")  # a system's name becomes a folder's
 TEXT = {str, type(None)}
+SOURCES = ("client", "review")  # of outcomes
 
 
-def encode(record: PredictionRecord | OutcomeRecord) -> dict[str, bytes]:
+def encode(record: PredictionRecord | OutcomeRecord | ItemRecord) -> dict[str, bytes]:
     """The fields of the record's entry; `InvalidInput` when the record is not whole."""
     try:
+        if isinstance(record, ItemRecord):
+            _check_item(record)
+            return {"format": FORMAT, "kind": b"item", "meta": orjson.dumps(_item_meta(record))}
         if isinstance(record, OutcomeRecord):
             _check_outcome(record)
             return {"format": FORMAT, "kind": b"outcome", "meta": orjson.dumps(_outcome_meta(record))}
         _check_prediction(record)
         return {"format": FORMAT, "kind": b"prediction", **_prediction_fields(record)}
     except (TypeError, ValueError) as error:
-        raise InvalidInput(f"Record {record.prediction_id!r} cannot be written to the log: {error}.") from error
+        name = record.item if isinstance(record, ItemRecord) else record.prediction_id
+        raise InvalidInput(f"Record {name!r} cannot be written to the log: {error}.") from error
 
 
-def decode(fields: Mapping[bytes, bytes]) -> PredictionRecord | OutcomeRecord:
+def decode(fields: Mapping[bytes, bytes]) -> PredictionRecord | OutcomeRecord | ItemRecord:
     """The record of an entry; `InvalidInput` says in one sentence why there is none."""
     try:
         if fields[b"format"] != FORMAT:
@@ -46,6 +51,11 @@ def decode(fields: Mapping[bytes, bytes]) -> PredictionRecord | OutcomeRecord:
         raise InvalidInput(f"The entry is not a record of the log: {error} is missing or unknown.") from error
     except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InvalidInput(f"The entry is not a record of the log: {error}.") from error
+
+
+def decode_item(meta: bytes) -> ItemRecord:
+    """The item whose entry has this `meta`, which is all of it."""
+    return _item(orjson.loads(meta), {})
 
 
 def _prediction_fields(record: PredictionRecord) -> dict[str, bytes]:
@@ -61,6 +71,7 @@ def _prediction_fields(record: PredictionRecord) -> dict[str, bytes]:
         "degraded": record.degraded,
         "features": record.feature_names,
         "columns": columns,
+        "review": record.review,
     }
     return {
         "meta": orjson.dumps(meta, option=orjson.OPT_SERIALIZE_NUMPY),
@@ -99,6 +110,17 @@ def _outcome_meta(outcome: OutcomeRecord) -> dict[str, Any]:
         "label": float(outcome.label),
         "occurred_at": _stamp(outcome.occurred_at),
         "received_at": _stamp(outcome.received_at),
+        "source": outcome.source,
+    }
+
+
+def _item_meta(item: ItemRecord) -> dict[str, Any]:
+    return {
+        "id": item.item,
+        "system": item.system,
+        "published_at": _stamp(item.published_at),
+        "columns": dict(item.columns),
+        "received_at": _stamp(item.received_at),
     }
 
 
@@ -126,6 +148,7 @@ def _prediction(meta: dict[str, Any], fields: Mapping[bytes, bytes]) -> Predicti
         propensity=np.frombuffer(fields[b"propensity"], dtype="<f8"),
         result=meta["result"],
         degraded=tuple(meta["degraded"]),
+        review=bool(meta.get("review", False)),  # entries from before there were reviews lack it
     )
     _check_prediction(record)
     return record
@@ -156,9 +179,33 @@ def _outcome(meta: dict[str, Any], _: Mapping[bytes, bytes]) -> OutcomeRecord:
         label=float(meta["label"]),
         occurred_at=datetime.fromisoformat(meta["occurred_at"]),
         received_at=datetime.fromisoformat(meta["received_at"]),
+        source=meta.get("source", "client"),  # as above
     )
     _check_outcome(outcome)
     return outcome
+
+
+def _item(meta: dict[str, Any], _: Mapping[bytes, bytes]) -> ItemRecord:
+    item = ItemRecord(
+        item=meta["id"],
+        system=meta["system"],
+        published_at=datetime.fromisoformat(meta["published_at"]),
+        columns=dict(meta["columns"]),
+        received_at=datetime.fromisoformat(meta["received_at"]),
+    )
+    _check_item(item)
+    return item
+
+
+def _check_item(item: ItemRecord) -> None:
+    _check_system(item.system)
+    if not isinstance(item.item, str) or not item.item:
+        raise ValueError(f"the item {item.item!r} is not a name")
+    for name, value in item.columns.items():
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            raise ValueError(f"the column {name!r} is {value!r}, neither a string nor a number")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"the column {name!r} is {value}, which is not a finite number")
 
 
 def _check_outcome(outcome: OutcomeRecord) -> None:
@@ -167,6 +214,8 @@ def _check_outcome(outcome: OutcomeRecord) -> None:
         raise ValueError(f"the item {outcome.item!r} is not a string")
     if not math.isfinite(outcome.label):
         raise ValueError(f"the label {outcome.label} is not a finite number")
+    if outcome.source not in SOURCES:
+        raise ValueError(f"the source {outcome.source!r} is none of {', '.join(SOURCES)}")
 
 
 def _check_prediction(record: PredictionRecord) -> None:
@@ -196,11 +245,17 @@ def _check_shown(record: PredictionRecord, rows: int) -> None:
 def _check_names(record: PredictionRecord | OutcomeRecord) -> None:
     if not isinstance(record.prediction_id, str) or not record.prediction_id:
         raise ValueError(f"the prediction id {record.prediction_id!r} is not a name")
-    if not isinstance(record.system, str) or NAME.fullmatch(record.system) is None:
-        raise ValueError(f"{record.system!r} is not the name of a system")
+    _check_system(record.system)
 
 
-READERS: Mapping[bytes, Callable[[dict[str, Any], Mapping[bytes, bytes]], PredictionRecord | OutcomeRecord]] = {
+def _check_system(system: str) -> None:
+    if not isinstance(system, str) or NAME.fullmatch(system) is None:
+        raise ValueError(f"{system!r} is not the name of a system")
+
+
+Reader = Callable[[dict[str, Any], Mapping[bytes, bytes]], PredictionRecord | OutcomeRecord | ItemRecord]
+READERS: Mapping[bytes, Reader] = {
     b"prediction": _prediction,
     b"outcome": _outcome,
+    b"item": _item,
 }

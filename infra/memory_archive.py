@@ -6,11 +6,13 @@ from typing import Any
 
 import pandas as pd
 
-from contracts.records import OutcomeRecord, PredictionRecord
+from contracts.errors import NotFound
+from contracts.records import ItemRecord, OutcomeRecord, PredictionRecord
 from contracts.system import AT, System
-from infra.archive_query import OUTCOME, empty_frame
+from infra import archive_items
+from infra.archive_query import OUTCOME, REVIEWED, empty_frame
 
-Identity = tuple[str, str | None, float, datetime]
+Identity = tuple[str, str | None, float, datetime, str]
 
 
 class MemoryArchive:
@@ -19,15 +21,21 @@ class MemoryArchive:
     def __init__(self) -> None:
         self._predictions: dict[str, PredictionRecord] = {}
         self._outcomes: dict[Identity, OutcomeRecord] = {}
+        self._items: dict[tuple[str, str], ItemRecord] = {}
 
-    def append(self, records: Sequence[PredictionRecord | OutcomeRecord]) -> None:
+    def append(self, records: Sequence[PredictionRecord | OutcomeRecord | ItemRecord]) -> None:
         for record in records:
+            if isinstance(record, ItemRecord):
+                known = self._items.setdefault((record.system, record.item), record)
+                if (known.received_at, known.published_at) < (record.received_at, record.published_at):
+                    self._items[record.system, record.item] = record
+                continue
             if isinstance(record, PredictionRecord):
                 self._predictions[record.prediction_id] = record
                 continue
-            identity = (record.prediction_id, record.item, record.label, record.occurred_at)
-            known = self._outcomes.setdefault(identity, record)
-            if record.received_at < known.received_at:
+            identity = (record.prediction_id, record.item, record.label, record.occurred_at, record.source)
+            first = self._outcomes.setdefault(identity, record)
+            if record.received_at < first.received_at:
                 self._outcomes[identity] = record
 
     def predictions(self, system: System, since: datetime, until: datetime) -> pd.DataFrame:
@@ -43,27 +51,63 @@ class MemoryArchive:
     def labelled(self, system: System, since: datetime, until: datetime, now: datetime) -> pd.DataFrame:
         served = self.predictions(system, since, until)
         delay = system.requirements.label_delay.total_seconds()
-        shown = served[(served["place"] >= 0) & (served[AT] + delay <= now.timestamp())].reset_index(drop=True)
-        labels = [self._label(row.prediction_id, row.item, row.at, delay) for row in shown.itertuples()]
-        return shown.assign(**{system.task.target: pd.Series(labels, dtype="float64")})
+        verdicts = [self._verdict(row.prediction_id, row.item, now) for row in served.itertuples()]
+        reviewed = pd.Series([verdict is not None for verdict in verdicts], dtype="bool")
+        labels = [
+            verdict if verdict is not None else self._label(row.prediction_id, row.item, row.at, delay)
+            for row, verdict in zip(served.itertuples(), verdicts, strict=True)
+        ]
+        judged = served.assign(**{REVIEWED: reviewed}).assign(
+            **{system.task.target: pd.Series(labels, dtype="float64")}
+        )
+        matured = (served["place"] >= 0) & ~served["review"].astype(bool) & (served[AT] + delay <= now.timestamp())
+        return judged[matured | reviewed].reset_index(drop=True)
+
+    def items(self, system: System) -> pd.DataFrame:
+        if (retrieval := system.model.retrieval) is None:
+            raise NotFound(f"{system.name} has no catalogue of items, for its model has no stage one.")
+        source = retrieval.items
+        mine = [item for (name, _), item in self._items.items() if name == system.name]
+        rows = [
+            {source.id: item.item, AT: item.published_at.timestamp()}
+            | {name: item.columns.get(name) for name in source.columns}
+            for item in sorted(mine, key=lambda item: (item.published_at, item.item))
+        ]
+        return archive_items.completed(source, pd.DataFrame(rows)) if rows else archive_items.empty_frame(source)
 
     def outcomes(self, system: System, since: datetime, until: datetime) -> pd.DataFrame:
         found = [o for o in self._outcomes.values() if o.system == system.name and since <= o.occurred_at < until]
-        rows = [(o.prediction_id, o.item, o.label, o.occurred_at.timestamp(), o.received_at.timestamp()) for o in found]
+        rows = [
+            (o.prediction_id, o.item, o.label, o.occurred_at.timestamp(), o.received_at.timestamp(), o.source)
+            for o in found
+        ]
         return pd.DataFrame(sorted(rows, key=str), columns=list(OUTCOME)).astype(OUTCOME)
 
     def prediction(self, prediction_id: str, system: str | None = None) -> PredictionRecord | None:
         found = self._predictions.get(prediction_id)
         return found if found and system in (None, found.system) else None
 
+    def _verdict(self, prediction_id: Any, item: Any, now: datetime) -> float | None:
+        given = [
+            outcome
+            for outcome in self._outcomes.values()
+            if (outcome.prediction_id, outcome.item, outcome.source) == (prediction_id, item, "review")
+            and outcome.received_at <= now
+        ]
+        return max(given, key=_last).label if given else None
+
     def _label(self, prediction_id: Any, item: Any, at: Any, delay: float) -> float:
         counted = [
             outcome
             for outcome in self._outcomes.values()
-            if (outcome.prediction_id, outcome.item) == (prediction_id, item)
+            if (outcome.prediction_id, outcome.item, outcome.source) == (prediction_id, item, "client")
             and at <= outcome.occurred_at.timestamp() <= at + delay
         ]
-        return max(counted, key=lambda o: (o.occurred_at, o.received_at, o.label)).label if counted else 0.0
+        return max(counted, key=_last).label if counted else 0.0
+
+
+def _last(outcome: OutcomeRecord) -> tuple[datetime, datetime, float]:
+    return outcome.occurred_at, outcome.received_at, outcome.label
 
 
 def _rows(system: System, record: PredictionRecord) -> Iterator[dict[str, Any]]:
@@ -83,6 +127,7 @@ def _rows(system: System, record: PredictionRecord) -> Iterator[dict[str, Any]]:
             "variant": record.variant,
             "score": record.scores[position],
             "propensity": record.propensity[place] if place >= 0 else float("nan"),
+            "review": record.review,
             "degraded": "; ".join(record.degraded),
             **{name: value for name, value in values.items() if name != AT},
             **dict(zip(record.feature_names, record.features[position], strict=True)),

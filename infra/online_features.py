@@ -1,17 +1,21 @@
-"""The feature store's online half: a request's features from Feast's Redis layout, in one round trip.
+"""The feature store's online half: a request's features from Redis in one round trip, and its events into live views.
 
 The gateway reads here what `FeatureStore.materialize` wrote. Feast's own reader takes ten times as long, and importing
 it costs a process 3 s and 170 MB, so its layout is read directly; tests hold it against Feast's own functions. One
 hash an entity: its key is the entity's serialised key (version 3) and the project's name, a feature's field the
 murmur3 hash of `VIEW:FEATURE`, its value a `Value` protobuf; `_ts:VIEW` holds when the state was made.
+
+Live views are not Feast's: their windows end at the moment of the request, so what is stored is their entities' last
+events (`infra/live_features.py`), and their features are computed here (`infra/live_windows.py`).
 """
 
 import asyncio
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import Any, Protocol
 
 import mmh3
 import numpy as np
@@ -25,6 +29,7 @@ from redis.exceptions import RedisError
 from contracts.errors import InvalidInput, Unavailable
 from contracts.records import FeatureRead
 from contracts.system import Columns, FeatureView, Matrix, System
+from infra.live_features import LiveLayout, entities, row_ids
 
 PROJECT = b"flywheel"
 STRING = 2  # Feast's ValueType.STRING
@@ -50,16 +55,28 @@ class RedisFeatureReader:
 
         `degraded` names a view once for either reason: "user: missing", "ad: stale".
         """
-        asked = [_Asked.of(layout, rows) for layout in self._prepared(system)]
+        asked = [_Asked.of(layout, rows, now) for layout in self._prepared(system)]
         replies = await self._exchange([command for view in asked for command in view.commands])
         columns: list[NDArray[np.float32]] = []
         degraded: set[str] = set()
         for view in asked:
             mine, replies = replies[: len(view.commands)], replies[len(view.commands) :]
-            values, faults = view.layout.decode(mine, (now - EPOCH) // MICROSECOND)
+            values, faults = view.layout.decode(mine, now)
             columns.append(values[view.row])
-            degraded.update(f"{view.layout.view}: {fault}" for fault in faults)
+            degraded.update(f"{view.layout.view.name}: {fault}" for fault in faults)
         return FeatureRead(_with_request_features(system, rows, columns), tuple(sorted(degraded)))
+
+    async def observe(self, system: System, rows: Columns, event_id: str) -> None:
+        """Add each of the rows to the events of the system's live views, in one round trip; twice is once.
+
+        `InvalidInput` when the rows lack what the views need. Cut off anywhere, what is missing is made good by calling
+        it again, or by the next materialisation.
+        """
+        ids = row_ids(event_id, len(next(iter(rows.values()))))
+        live = [layout.live for layout in self._prepared(system) if isinstance(layout, _Live)]
+        added = [_packed(*command) for layout in live for commands in layout.adding(rows, ids) for command in commands]
+        if added:
+            await self._exchange(added)
 
     async def aclose(self) -> None:
         await self._pool.disconnect()
@@ -67,10 +84,13 @@ class RedisFeatureReader:
     def _prepared(self, system: System) -> list["_Layout"]:
         known = self._layouts.get(system.name)
         if known is None or known[0] is not system:
-            known = self._layouts[system.name] = system, [_Layout.of(system, v) for v in system.features.views]
+            layouts: list[_Layout] = [
+                _Live.of(system, view) if view.live else _Ticked.of(system, view) for view in system.features.views
+            ]
+            known = self._layouts[system.name] = system, layouts
         return known[1]
 
-    async def _exchange(self, commands: Sequence[bytes]) -> list[Reply]:
+    async def _exchange(self, commands: Sequence[bytes]) -> list[Any]:
         """One round trip. A connection that was left in the middle of it, for whatever reason, is never used again:
         the next caller would be given this one's replies."""
         try:
@@ -90,37 +110,81 @@ class RedisFeatureReader:
             ) from error
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """A view as it lies in Redis, with all that does not depend on the request prepared."""
+class _Layout(Protocol):
+    """A view as it lies in Redis."""
 
-    view: str
-    keys: tuple[str, ...]  # the entity columns in the order in which Feast serialises them
+    @property
+    def view(self) -> FeatureView: ...
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The entity columns, in the order in which their values make an entity."""
+
+    def ask(self, entities: Collection[tuple[str, ...]], now: datetime) -> list[bytes]:
+        """The commands that ask for the entities' features."""
+
+    def decode(self, replies: list[Any], now: datetime) -> tuple[NDArray[np.float32], set[str]]:
+        """Entities × features, and what was wrong with any: "missing", "stale"."""
+
+
+@dataclass(frozen=True)
+class _Live:
+    """A view whose events are stored."""
+
+    live: LiveLayout
+    defaults: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, system: System, view: FeatureView) -> "_Live":
+        return cls(LiveLayout.of(system, view), _defaults(view))
+
+    @property
+    def view(self) -> FeatureView:
+        return self.live.view
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return self.view.entities
+
+    def ask(self, entities: Collection[tuple[str, ...]], now: datetime) -> list[bytes]:
+        return [_packed(*command) for command in self.live.asking(entities, now)]
+
+    def decode(self, replies: list[Any], now: datetime) -> tuple[NDArray[np.float32], set[str]]:
+        found = self.live.read(replies, now)
+        if found is None:
+            return np.tile(self.defaults, (len(replies) - 1, 1)), {"missing"}
+        return found, set()
+
+
+@dataclass(frozen=True)
+class _Ticked:
+    """A view whose states Feast stores, with all that does not depend on the request prepared."""
+
+    view: FeatureView
+    keys: tuple[str, ...]  # as Feast serialises them
     command_head: bytes
     command_tail: bytes
     defaults: NDArray[np.float32]
     ttl: int  # microseconds
 
     @classmethod
-    def of(cls, system: System, view: FeatureView) -> "_Layout":
+    def of(cls, system: System, view: FeatureView) -> "_Ticked":
         name = f"{system.name}__{view.name}"
-        keys = tuple(sorted(view.entities))
         fields = [field(name, feature.name) for feature in view.features] + [f"_ts:{name}".encode()]
         return cls(
-            view=view.name,
-            keys=keys,
+            view=view,
+            keys=tuple(sorted(view.entities)),
             command_head=b"*%d\r\n$5\r\nHMGET\r\n" % (len(fields) + 2),
             command_tail=b"".join(_bulk(one) for one in fields),
-            defaults=np.array([feature.default for feature in view.features], dtype=np.float32),
+            defaults=_defaults(view),
             ttl=view.ttl // MICROSECOND,
         )
 
-    def command(self, values: Sequence[str]) -> bytes:
-        """What asks for an entity's features; values in the order of `keys`."""
-        return self.command_head + _bulk(entity_key(self.keys, values)) + self.command_tail
+    def ask(self, entities: Collection[tuple[str, ...]], now: datetime) -> list[bytes]:
+        return [self.command_head + _bulk(entity_key(self.keys, each)) + self.command_tail for each in entities]
 
-    def decode(self, replies: list[Reply], now: int) -> tuple[NDArray[np.float32], set[str]]:
-        """Entities × features, and what was wrong with any: "missing", "stale"."""
+    def decode(self, replies: list[Reply], now: datetime) -> tuple[NDArray[np.float32], set[str]]:
+        moment = (now - EPOCH) // MICROSECOND
         faults: set[str] = set()
         values = np.tile(self.defaults, (len(replies), 1))
         whole = [i for i, reply in enumerate(replies) if None not in reply]
@@ -131,7 +195,7 @@ class _Layout:
         if whole:
             values[whole] = _floats([replies[i] for i in whole], self.defaults)
         for i, reply in enumerate(replies):
-            if (stamp := reply[-1]) is not None and now - _microseconds(stamp) > self.ttl:
+            if (stamp := reply[-1]) is not None and moment - _microseconds(stamp) > self.ttl:
                 faults.add("stale")
                 values[i] = self.defaults
         return values, faults
@@ -139,20 +203,19 @@ class _Layout:
 
 @dataclass(frozen=True)
 class _Asked:
-    """What a request asks of a view: a command for each entity, once, and where each row's entity is among them."""
+    """What a request asks of a view: for each entity once, and where each row's entity is among them."""
 
     layout: _Layout
     commands: list[bytes]
     row: list[int]
 
     @classmethod
-    def of(cls, layout: _Layout, rows: Columns) -> "_Asked":
+    def of(cls, layout: _Layout, rows: Columns, now: datetime) -> "_Asked":
         if missing := [key for key in layout.keys if key not in rows]:
-            raise InvalidInput(f"Rows lack {missing[0]!r}, an entity of the view {layout.view!r}.", missing[0])
+            raise InvalidInput(f"Rows lack {missing[0]!r}, an entity of the view {layout.view.name!r}.", missing[0])
         place: dict[tuple[str, ...], int] = {}
-        columns = [[str(value) for value in rows[key].tolist()] for key in layout.keys]
-        row = [place.setdefault(entity, len(place)) for entity in zip(*columns, strict=True)]
-        return cls(layout, [layout.command(entity) for entity in place], row)
+        row = [place.setdefault(entity, len(place)) for entity in entities(layout.keys, rows)]
+        return cls(layout, layout.ask(place, now), row)
 
 
 def entity_key(keys: Sequence[str], values: Sequence[str]) -> bytes:
@@ -170,8 +233,17 @@ def _serialised(text: str) -> bytes:
     return struct.pack("<II", STRING, len(encoded)) + encoded
 
 
+def _packed(*parts: bytes) -> bytes:
+    """A command as Redis reads it."""
+    return b"*%d\r\n%b" % (len(parts), b"".join(map(_bulk, parts)))
+
+
 def _bulk(value: bytes) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(value), value)
+
+
+def _defaults(view: FeatureView) -> NDArray[np.float32]:
+    return np.array([feature.default for feature in view.features], dtype=np.float32)
 
 
 def _floats(replies: list[Reply], defaults: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -12,9 +12,11 @@ from typing import Any
 from contracts.errors import CorruptModel, NotFound, Unavailable
 from contracts.records import ModelVersion
 from infra.mlflow_client import answering, connect
+from infra.model_bundle import is_bundle
 
 CHAMPION = "champion"
-FOLDER, FILE = "model", "model.onnx"  # fixed names: no part of a path ever comes from a request or a tag
+FOLDER, FILE, BUNDLE = "model", "model.onnx", "model.bundle"  # no part of a path ever comes from a request or a tag
+STAGES, TWO = "stages", "two"  # a tag of a version whose bytes are a bundle: a ranker and its stage one
 HISTORY = "champions_before"  # a tag of the registered model: earlier champions, oldest first
 HISTORY_LENGTH = 100
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the latter is how MLflow says "no such alias"
@@ -34,15 +36,17 @@ class MlflowRegistry:
     def register(
         self, system: str, model: bytes, run_id: str, feature_names: Sequence[str], metrics: Mapping[str, float]
     ) -> ModelVersion:
-        """A new version whose bytes are the artifact `model/model.onnx` of the run, which must exist."""
+        """A new version whose bytes are the artifact `model/model.onnx` of the run, which must exist; those of two
+        stages are `model/model.bundle`."""
         tags = {
             "sha256": hashlib.sha256(model).hexdigest(),
             "feature_names": json.dumps(list(feature_names)),
             "metrics": json.dumps(dict(metrics)),
+            **({STAGES: TWO} if is_bundle(model) else {}),
         }
         client = self._client
         with answering(self.url), tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, FILE)
+            path = Path(folder, BUNDLE if is_bundle(model) else FILE)
             path.write_bytes(model)
             client.log_artifact(run_id, str(path), FOLDER)
             self._ensure(system)
@@ -52,7 +56,7 @@ class MlflowRegistry:
     def fetch(self, version: ModelVersion) -> bytes:
         """The model's bytes, checked against their SHA-256; else `CorruptModel`."""
         named = f"{version.system} version {version.version}"
-        client, name = self._client, f"{FOLDER}/{FILE}"
+        client, name = self._client, artifact(version)
         with answering(self.url), tempfile.TemporaryDirectory() as folder:
             if name not in (each.path for each in client.list_artifacts(version.run_id, FOLDER)):
                 raise CorruptModel(f"The model of {named} is not among the artifacts of its run {version.run_id}.")
@@ -140,6 +144,11 @@ class MlflowRegistry:
         with answering(self.url):
             kept = json.dumps(list(history)[-HISTORY_LENGTH:])
             self._client.set_registered_model_tag(system, HISTORY, kept)
+
+
+def artifact(version: ModelVersion) -> str:
+    """Where a version's bytes lie among the artifacts of its run: one of two places."""
+    return f"{FOLDER}/{BUNDLE if version.tags.get(STAGES) == TWO else FILE}"
 
 
 def _version(found: Any) -> ModelVersion:

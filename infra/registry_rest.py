@@ -12,7 +12,7 @@ import httpx
 
 from contracts.errors import CorruptModel, Unavailable
 from contracts.records import ModelVersion
-from infra.registry import ABSENT, FILE, FOLDER, OWN_TAGS
+from infra.registry import ABSENT, OWN_TAGS, artifact
 
 SECONDS = 3.0  # of one request; aliases are asked for every second, and must be followed within five
 
@@ -37,7 +37,7 @@ class RestModelSource:
     def fetch(self, version: ModelVersion) -> bytes:
         """The model's bytes, checked against their SHA-256; else `CorruptModel`."""
         named = f"{version.system} version {version.version}"
-        answer = self._get("/get-artifact", {"run_id": version.run_id, "path": f"{FOLDER}/{FILE}"})
+        answer = self._get("/get-artifact", {"run_id": version.run_id, "path": artifact(version)})
         if answer.status_code == httpx.codes.NOT_FOUND:
             raise CorruptModel(f"The model of {named} is not among the artifacts of run {version.run_id}.")
         if not answer.is_success:

@@ -1,19 +1,25 @@
-"""Model serving as the gateway calls it: rows of features as raw floats over a kept-alive connection, answers in time.
+"""Model serving as the gateway calls it, over kept-alive connections, with answers in time: rows of features as raw
+floats for scores, a request in JSON for the candidates that stage one finds.
 
 A call costs the gateway about 0.1 ms of processor time over asyncio and httptools; with httpx it was five times that.
 """
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import httptools
 import numpy as np
+import orjson
 
 from contracts.errors import NoChampion, SetupError, Unavailable
-from contracts.records import Scored
+from contracts.records import Candidates, Scored
 from contracts.system import Matrix
+from infra.candidates_codec import decode
 
 MOST_IDLE = 32  # connections kept open between calls
 
@@ -28,12 +34,41 @@ class HttpScorer:
         self.url = url
         self.timeout = timeout
         self._host, self._port = parts.hostname, parts.port or 80
-        self._path = f"{parts.path.rstrip('/')}/v1/score/"
+        self._path = f"{parts.path.rstrip('/')}/v1/"
         self._idle: deque[_Connection] = deque()
 
-    async def score(self, system: str, features: Matrix) -> Scored:
-        """Scores of the champion; `Unavailable` when there is none, or no answer in time."""
-        request = self._request(system, features)
+    async def score(self, system: str, features: Matrix, version: str | None = None, explain: bool = False) -> Scored:
+        """Scores of the champion, or of the version named; `Unavailable` when there is none, or no answer in time."""
+        headers = ("" if version is None else f"X-Version: {version}\r\n") + ("X-Explain: 1\r\n" if explain else "")
+        head = f"Content-Type: application/octet-stream\r\nX-Columns: {features.shape[1]}\r\n{headers}"
+        body = np.ascontiguousarray(features, dtype="<f4").tobytes()
+        answer = await self._answered(self._request(f"score/{quote(system, safe='')}", head, body))
+        return self._scored(answer, features.shape, explain)
+
+    async def retrieve(self, system: str, request: Mapping[str, Any], now: datetime) -> Candidates:
+        """What the champion's stage one finds for a request; `Unavailable` when there is none, or no answer in time."""
+        body = orjson.dumps({"request": request, "at": now.timestamp()})
+        head = "Content-Type: application/json\r\n"
+        answer = await self._answered(self._request(f"retrieve/{quote(system, safe='')}", head, body))
+        try:
+            return Candidates(decode(answer.body), answer.version)
+        except ValueError as error:
+            raise Unavailable(f"Serving at {self.url} answered no candidates: {error}; is it Flywheel's?") from error
+
+    async def aclose(self) -> None:
+        """Close the connections; those in use close when their calls end."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def _request(self, path: str, headers: str, body: bytes) -> bytes:
+        head = (
+            f"POST {self._path}{path} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\n"
+            f"{headers}Content-Length: {len(body)}\r\n\r\n"
+        )
+        return head.encode("ascii") + body
+
+    async def _answered(self, request: bytes) -> "_Answer":
+        """Serving's answer of 200, in time."""
         try:
             async with asyncio.timeout(self.timeout):
                 answer = await self._exchange(request)
@@ -41,21 +76,13 @@ class HttpScorer:
             raise Unavailable(f"Serving at {self.url} did not answer within {self.timeout:g} s.") from error
         except (OSError, httptools.HttpParserError) as error:
             raise Unavailable(f"Serving at {self.url} cannot be reached ({error or type(error).__name__}).") from error
-        return self._scored(answer, len(features))
-
-    async def aclose(self) -> None:
-        """Close the connections; those in use close when their calls end."""
-        while self._idle:
-            self._idle.pop().close()
-
-    def _request(self, system: str, features: Matrix) -> bytes:
-        body = np.ascontiguousarray(features, dtype="<f4").tobytes()
-        head = (
-            f"POST {self._path}{quote(system, safe='')} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\n"
-            f"Content-Type: application/octet-stream\r\nX-Columns: {features.shape[1]}\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n"
-        )
-        return head.encode("ascii") + body
+        if answer.status != 200:
+            said = answer.body.decode("utf-8", "replace")[:300]
+            kind = NoChampion if answer.status == 404 else Unavailable
+            raise kind(f"Serving at {self.url} answered {answer.status}: {said}")
+        if not answer.version:
+            raise Unavailable(f"Serving at {self.url} answered without naming a version; is it Flywheel's?")
+        return answer
 
     async def _exchange(self, request: bytes) -> "_Answer":
         """One answer; a kept connection that serving closed meanwhile is no fault of serving's: then a new one."""
@@ -89,16 +116,15 @@ class HttpScorer:
         _, connection = await loop.create_connection(_Connection, self._host, self._port)
         return connection
 
-    def _scored(self, answer: "_Answer", rows: int) -> Scored:
-        if answer.status != 200:
-            said = answer.body.decode("utf-8", "replace")[:300]
-            kind = NoChampion if answer.status == 404 else Unavailable
-            raise kind(f"Serving at {self.url} answered {answer.status}: {said}")
-        if len(answer.body) != 8 * rows or not answer.version:
+    def _scored(self, answer: "_Answer", shape: tuple[int, ...], explain: bool) -> Scored:
+        """Of an answer: float64, one a row, and where they were asked for the contributions, float32, of that shape."""
+        rows, columns = shape
+        if len(answer.body) != 8 * rows + (4 * rows * columns if explain else 0):
             raise Unavailable(
                 f"Serving at {self.url} answered {len(answer.body)} bytes for {rows} rows; is it Flywheel's?"
             )
-        return Scored(np.frombuffer(answer.body, dtype="<f8"), answer.version)
+        contributions = np.frombuffer(answer.body, "<f4", offset=8 * rows).reshape(shape) if explain else None
+        return Scored(np.frombuffer(answer.body, "<f8", count=rows), answer.version, contributions)
 
 
 @dataclass

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from contracts.errors import SetupError
 
@@ -49,12 +49,14 @@ class Settings(BaseModel):
 
     state_dir: Path = Field(ROOT / ".flywheel", description="where the embedded stack keeps everything it writes")
     secrets_dir: Path | None = Field(None, description="where secrets lie; empty: secrets/ in the state folder")
+    systems_dir: Path | None = Field(None, description="a folder with systems of your own, beside those in systems/")
     host: str = Field("127.0.0.1", description="the address every server binds")
     gateway_port: int = Field(8080, description="the gateway's port")
     serving_port: int = Field(3000, description="BentoML's port")
     mlflow_port: int = Field(5000, description="MLflow's port")
     prefect_port: int = Field(4200, description="Prefect's port")
     evidently_port: int = Field(8000, description="the port of Evidently's UI")
+    console_port: int = Field(8090, description="the console's port")
     redis_port: int = Field(6390, description="the embedded Redis server's port")
     recorder_port: int = Field(8070, description="the port of the recorder's health and metrics")
     runner_port: int = Field(8071, description="the port of the flow runner's health and metrics")
@@ -72,8 +74,16 @@ class Settings(BaseModel):
     allowed_hosts: str = Field("", description="host names MLflow answers to beside its own, with commas between")
     clock_speed: float = Field(1.0, ge=1, description="seconds that pass in one, on a clock set going at a first start")
     clock_lead_hours: float = Field(60.0, gt=0, description="how far in the past such a clock starts")
-    rate_limit: float = Field(2000.0, gt=0, description="requests a second that the gateway takes from one key")
+    rate_limit: float = Field(
+        2000.0, gt=0, description="requests a second that the gateway takes from one key for one system"
+    )
     body_limit: int = Field(1_048_576, gt=0, description="bytes that the gateway takes in one body")
+
+    @field_validator("systems_dir")
+    @classmethod
+    def _absolute(cls, given: Path | None) -> Path | None:
+        """Processes of the stack are started in another folder than the command that starts them."""
+        return given.absolute() if given else None
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -172,3 +182,7 @@ class Settings(BaseModel):
     @property
     def evidently(self) -> str:
         return self._url(self.evidently_url, self.evidently_port)
+
+    @property
+    def console(self) -> str:
+        return f"http://{self.host}:{self.console_port}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from contracts.ports import (
     Archive,
+    Catalogue,
     Clock,
     Dispatcher,
     FeatureReader,
@@ -25,6 +26,7 @@ from infra.settings import Settings
 
 if TYPE_CHECKING:
     from infra.events import EventTable
+    from infra.live_features import LiveFeatures
     from infra.model_cache import ModelCache
     from infra.stack import Stack
     from infra.tracking import Tracker
@@ -53,6 +55,12 @@ def feature_store(settings: Settings) -> FeatureStore:
     return FeastFeatureStore(settings)
 
 
+def live_features(settings: Settings) -> "LiveFeatures":
+    from infra.live_features import LiveFeatures
+
+    return LiveFeatures(settings.redis)
+
+
 def feature_definitions(settings: Settings, system: System) -> list[Any]:
     """A system's views as Feast objects, for Feast's own CLI."""
     from infra.feature_store import definitions
@@ -70,6 +78,12 @@ def log(settings: Settings) -> Log:
     from infra.log import RedisLog
 
     return RedisLog(settings.log_redis)
+
+
+def catalogue(settings: Settings) -> Catalogue:
+    from infra.catalogue import RedisCatalogue
+
+    return RedisCatalogue(settings.log_redis)
 
 
 def log_consumer(settings: Settings, name: str) -> LogConsumer:

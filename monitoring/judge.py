@@ -12,7 +12,8 @@ from contracts.errors import NotFound
 from contracts.ports import Archive
 from contracts.records import ModelVersion, Verdict
 from contracts.system import System
-from monitoring.quality import Loss, harmed, loss_of
+from infra.importance import importance
+from monitoring.quality import Loss, Rows, harmed, loss_of
 
 if TYPE_CHECKING:
     from monitoring.drift import Drift  # Evidently takes seconds to import: not before an alarm is out
@@ -47,15 +48,23 @@ def judge_quality(system: System, champion: ModelVersion, window: Window) -> tup
     """The window's loss, and whether it harms; raises NotFound when the champion has no hold-out to hold it to."""
     if NORMALISED not in champion.metrics:
         raise NotFound(f"Version {champion.version} of {system.name} was registered without its hold-out {NORMALISED}.")
-    rows, rules = window.labelled, system.monitoring
-    loss = loss_of(
-        rows[system.task.target].to_numpy(np.float64),
-        rows[SCORE].to_numpy(np.float64),
-        rows["prediction_id"].to_numpy(object),
-        champion.metrics[NORMALISED],
-        rules.confidence,
-    )
+    rules = system.monitoring
+    loss = loss_of(measured(system, window), champion.metrics[NORMALISED], rules.confidence)
     return loss, harmed(loss, rules.quality_margin, rules.min_rows)
+
+
+def measured(system: System, window: Window) -> Rows:
+    """The window's rows that stand for others: those that were shown and whose labels are all in, not those that only a
+    reviewer judged."""
+    matured = (window.until - system.requirements.label_delay).timestamp()
+    weights = importance(system, window.labelled, matured)
+    rows, counted = window.labelled, weights > 0
+    return Rows(
+        rows[system.task.target].to_numpy(np.float64)[counted],
+        rows[SCORE].to_numpy(np.float64)[counted],
+        rows["prediction_id"].to_numpy(object)[counted],
+        weights[counted],
+    )
 
 
 def verdict(

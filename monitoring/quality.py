@@ -33,39 +33,48 @@ def log_losses(labels: Values, scores: Values) -> Values:
     return np.asarray(-(labels * np.log(kept) + (1 - labels) * np.log1p(-kept)), np.float64)
 
 
-def loss_of(
-    labels: Values, scores: Values, predictions: NDArray[np.object_], normalised: float, confidence: float
-) -> Loss:
-    """A window's loss. `normalised` is the champion's normalised cross-entropy on its hold-out.
+@dataclass(frozen=True)
+class Rows:
+    """A window's rows: labels, scores, which of them are of one prediction, and how many each stands for."""
+
+    labels: Values
+    scores: Values
+    predictions: NDArray[np.object_]
+    weights: Values
+
+
+def loss_of(rows: Rows, normalised: float, confidence: float) -> Loss:
+    """A window's loss, weighted. `normalised` is the champion's normalised cross-entropy on its hold-out.
 
     The bound is that of the excess over the reference, whose base rate is an estimate, too: it enters linearised, by
     its influence on each row (the delta method).
     """
-    rows = labels.size
-    if rows == 0:
+    labels, weights = rows.labels, rows.weights
+    if labels.size == 0:
         return Loss(0, math.nan, math.nan, math.nan)
-    rate = float(np.clip(labels.mean(), SMALLEST, 1 - SMALLEST))
+    rate = float(np.clip(np.average(labels, weights=weights), SMALLEST, 1 - SMALLEST))
     entropy = -rate * math.log(rate) - (1 - rate) * math.log1p(-rate)
     slope = math.log1p(-rate) - math.log(rate)
-    losses = log_losses(labels, scores)
+    losses = log_losses(labels, rows.scores)
     reference = normalised * entropy
     influence = losses - reference - normalised * slope * (labels - rate)
-    low = reference + lower_bound(influence, predictions, confidence)
-    return Loss(rows, float(losses.mean()), low, reference)
+    low = reference + lower_bound(influence, rows.predictions, weights, confidence)
+    return Loss(labels.size, float(np.average(losses, weights=weights)), low, reference)
 
 
-def lower_bound(values: Values, predictions: NDArray[np.object_], confidence: float) -> float:
-    """The lower end of the mean's one-sided interval.
+def lower_bound(values: Values, predictions: NDArray[np.object_], weights: Values, confidence: float) -> float:
+    """The lower end of the weighted mean's one-sided interval.
 
-    Rows of one prediction share a user and a moment, so the standard error is that of a ratio estimator over
-    predictions (Cochran, Sampling Techniques, 3rd ed., section 6.4), not of independent rows.
+    Rows of one prediction share a user and a moment, and a weighted mean divides by weights that were drawn with the
+    rows: the standard error is that of a ratio estimator over predictions (Cochran, Sampling Techniques, 3rd ed.,
+    section 6.4), not of independent rows.
     """
     _, group = np.unique(predictions.astype(str), return_inverse=True)
-    mean, groups = float(values.mean()), int(group.max()) + 1
+    mean, groups = float(np.average(values, weights=weights)), int(group.max()) + 1
     if groups < 2:
         return -math.inf
-    residuals = np.bincount(group, weights=values - mean)
-    error = math.sqrt(groups / (groups - 1) * float(np.sum(residuals**2))) / values.size
+    residuals = np.bincount(group, weights=weights * (values - mean))
+    error = math.sqrt(groups / (groups - 1) * float(np.sum(residuals**2))) / float(weights.sum())
     return mean - NormalDist().inv_cdf(confidence) * error
 
 

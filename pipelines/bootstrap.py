@@ -31,7 +31,9 @@ def bootstrap(
         list[str] | None, typer.Argument(help="systems; without any, all there are", metavar="SYSTEM")
     ] = None,
     rows: Annotated[int, typer.Option(min=1, help="events of the simulated history")] = 300_000,
-    days: Annotated[float, typer.Option(min=0.1, help="of simulated history")] = 14,
+    days: Annotated[
+        float | None, typer.Option(min=0.1, help="of simulated history; without it, what the label delay asks for")
+    ] = None,
     seed: Annotated[int, typer.Option(help="the world repeats from it")] = 7,
 ) -> None:
     """Give every system without a champion its history, its features and a first model; the others are left alone."""

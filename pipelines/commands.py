@@ -26,7 +26,9 @@ def ingest(
     ] = None,
     world: Annotated[bool, typer.Option("--world", help="the history of the simulated world, and no file")] = False,
     rows: Annotated[int, typer.Option(min=1, help="of the world's history")] = 1_000_000,
-    days: Annotated[float, typer.Option(min=0.1, help="of the world's history")] = 14,
+    days: Annotated[
+        float | None, typer.Option(min=0.1, help="of the world's history; without it, what the label delay asks for")
+    ] = None,
     seed: Annotated[int, typer.Option(help="of the world")] = 7,
 ) -> None:
     """Bring in events: a log of your own, the history of the simulated world, or what the served log has gained."""

@@ -40,7 +40,7 @@ class Deployment:
 
 
 # Minutes apart, in the order in which each can use what the one before it left.
-# What a run costs bounds how often it comes on a fast clock: each takes seconds of processor time, materialize the most.
+# What a run costs bounds how often it comes on a fast clock: seconds of processor time, materialize the most.
 INGEST = Rhythm("5 * * * *", HOUR, least=10 * MINUTE, ahead=MINUTE / 2)
 MATERIALIZE = Rhythm("10 * * * *", HOUR, least=10 * MINUTE)
 MONITOR = Rhythm("*/15 * * * *", HOUR / 4, least=2 * MINUTE)

@@ -1,41 +1,48 @@
 """The hold-out rows of a training run, kept as an artifact: the gate judges on them, monitoring compares with them.
 
 A Parquet file in the run: the features under their own names, then `at`, `label`, `score: MODEL` for each model and
-`slice: COLUMN` for each column that cuts slices.
+`slice: COLUMN` for each column that cuts slices, and `weight: importance`, how many rows each stands for. Where there
+is a stage one, also `row: COLUMN` for the row columns: what it was told of the rows, so that another can be asked too.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from contracts.errors import InvalidInput
-from contracts.system import Floats, Matrix, System
+from contracts.system import AT, Columns, Floats, Matrix, System
 from pipelines.training_rows import TrainingRows
 
 FILE = "holdout.parquet"
-SCORE, SLICE = "score: ", "slice: "
+SCORE, SLICE, ROW, IMPORTANCE = "score: ", "slice: ", "row: ", "weight: importance"
 
 
 @dataclass(frozen=True)
 class Holdout:
-    """Rows that a candidate was not trained on, and the scores of its baselines."""
+    """Rows that a candidate was not trained on, the scores of its baselines, and how many rows each stands for."""
 
     X: Matrix
     y: Floats
     baselines: Mapping[str, Floats]
     slices: Mapping[str, NDArray[Any]]
+    importance: Floats
+    rows: Columns = field(default_factory=dict)  # the row columns and `at`, where there is a stage one
 
 
 def write(folder: Path, system: System, rows: TrainingRows, scores: Mapping[str, Floats]) -> None:
     """Write `holdout.parquet` into `folder`; `scores` are by model, the candidate's first."""
     table = pd.DataFrame(rows.X, columns=list(system.features.names))
-    table = table.assign(at=rows.at, label=rows.y)
+    table = table.assign(at=rows.at, label=rows.y, **{IMPORTANCE: rows.importance})
     table = table.assign(**{SCORE + name: each for name, each in scores.items()})
-    table.assign(**{SLICE + name: each for name, each in rows.slices.items()}).to_parquet(folder / FILE, index=False)
+    table = table.assign(**{SLICE + name: each for name, each in rows.slices.items()})
+    if system.model.retrieval is not None:
+        table = table.assign(**{ROW + name: each for name, each in rows.rows.items() if name != AT})
+    table.to_parquet(folder / FILE, index=False)
 
 
 def read(path: Path, system: System) -> Holdout:
@@ -51,4 +58,6 @@ def read(path: Path, system: System) -> Holdout:
     scores.pop(system.model.name, None)
     slices = {name.removeprefix(SLICE): table[name].to_numpy() for name in map(str, table) if name.startswith(SLICE)}
     X = table[list(system.features.names)].to_numpy("float32")
-    return Holdout(X, table["label"].to_numpy(), scores, slices)
+    importance = table[IMPORTANCE].to_numpy() if IMPORTANCE in table else np.ones(len(table))  # older runs lack it
+    rows = {name.removeprefix(ROW): table[name].to_numpy() for name in map(str, table) if name.startswith(ROW)}
+    return Holdout(X, table["label"].to_numpy(), scores, slices, importance, {**rows, AT: table["at"].to_numpy()})

@@ -26,6 +26,7 @@ from contracts.ports import Archive
 from contracts.system import AT, System
 from infra import wiring
 from infra.settings import Settings
+from pipelines import catalogue
 from pipelines import mapping as mappings
 from pipelines.event_file import EventFile, open_event_file
 from pipelines.reject import Reject, RejectFile
@@ -93,7 +94,7 @@ class History(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = 0
-    days: float = Field(14, gt=0)
+    days: float | None = Field(None, gt=0)  # None: as many as the system's label delay asks for
     rows: int = Field(1_000_000, gt=0)
 
 
@@ -137,7 +138,10 @@ def run(settings: Settings, system: System, wanted: UserFile | History | None, s
     """Ingest as the flow does, with stores as the settings say."""
     events, now = wiring.events(settings), wiring.clock(settings).now()
     if isinstance(wanted, History):
-        return from_world(system, wanted, events, now, say)
+        report = from_world(system, wanted, events, now, say)
+        end = events.watermark(system, report.source) or now
+        catalogue.from_world(system, wanted.seed, wiring.archive(settings), end, say)
+        return report
     if wanted is None:
         return from_log(system, wiring.archive(settings), events, now, say)
     mapping = mappings.load(wanted.mapping)
@@ -159,10 +163,11 @@ def from_file(system: System, file: EventFile, events: Events, rejects: Path, no
 
 def from_world(system: System, history: History, events: Events, now: datetime, say: Say) -> Report:
     """The history of a world that ends now; asked for again, it is the same history with the same end."""
-    name = f"world of seed {history.seed}, {history.days:g} days, {history.rows} rows"
+    span = timedelta(days=history.days) if history.days else system.requirements.history
+    name = f"world of seed {history.seed}, {span / timedelta(days=1):g} days, {history.rows} rows"
     end = events.watermark(system, name) or now
     events.set_watermark(system, name, end)  # before the first row, or a second run would bring another history
-    frames = system.world(history.seed).history(end - timedelta(days=history.days), end, history.rows)
+    frames = system.world(history.seed).history(end - span, end, history.rows)
     return _take_in(system, name, map(Batch, frames), events, None, say)
 
 

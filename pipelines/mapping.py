@@ -132,12 +132,15 @@ def load(path: Path) -> Mapping:
 
 
 def check(mapping: Mapping, system: System) -> None:
-    """Raise InvalidInput in one sentence if the mapping does not give the system's events."""
+    """Raise InvalidInput in one sentence if the mapping does not give the system's events. A system that has rules to
+    label them by can do without their labels."""
     wanted = {**system.features.source.columns, system.task.target: "float"}
     if unknown := [name for name in mapping.columns if name not in wanted]:
         known = ", ".join(wanted)
         raise InvalidInput(f"The mapping gives {unknown[0]!r}, which {system.name} does not have. Known: {known}.")
-    missing = [name for name in wanted if name not in mapping.columns and name not in system.features.source.optional]
+    spared = {*mapping.columns, *system.features.source.optional}
+    spared |= {system.task.target} if system.training.rules else set()
+    missing = [name for name in wanted if name not in spared]
     if missing:
         raise InvalidInput(f"The mapping does not give {', '.join(missing)}, which {system.name} needs.", missing[0])
 

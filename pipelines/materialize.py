@@ -1,5 +1,8 @@
 """The materialize pipeline: events → states of the views → the offline store → the online store.
 
+Live views have no states: their online store is given the events of their windows (`pipelines/live.py`), which adds
+what the gateway could not, and says that nothing is missing.
+
 Each view remembers how far its states have been computed and what they were then, so a run does only what is new. The
 order of a step is: write the states (twice is once), then remember; a run killed anywhere is mended by running again.
 
@@ -30,8 +33,10 @@ import systems
 from contracts.ports import FeatureStore
 from contracts.system import AT, FeatureView, System
 from infra import wiring
+from infra.live_windows import ticked_views
 from infra.settings import Settings
 from pipelines.aggregate import EPOCH, STAMP, empty_values, lookback, states_at, tick, tick_time, view_states
+from pipelines.live import filled
 
 Say = Callable[[str], None]
 DAY = timedelta(days=1)
@@ -50,7 +55,7 @@ def run(settings: Settings, system: System, until: datetime, say: Say) -> Mappin
     store = wiring.feature_store(settings)
     with _alone(settings.path("features", system.name, ".lock")):
         compute(settings, system, store, until, say)
-        written = store.materialize(system, until)
+        written = {**store.materialize(system, until), **filled(settings, system, until)}
     say("online: " + ", ".join(f"{count:,} × {view}" for view, count in written.items()))
     return written
 
@@ -66,13 +71,15 @@ class Progress:
 
 
 def compute(settings: Settings, system: System, store: FeatureStore, until: datetime, say: Say) -> None:
-    """Write the states of all views up to `until` to the offline store; progress is kept beside them, by view."""
+    """Write the states of the ticked views up to `until` to the offline store; progress is kept beside them."""
     events, folder = wiring.events(settings), settings.path("features", system.name, "view").parent
     span = events.span(system)
     if span is None:
         say(f"{system.name} has no events yet.")
         return
-    views = system.features.views
+    views = ticked_views(system)
+    if not views:
+        return
     progress = {view.name: _resumed(system, store, folder, view, span[0]) for view in views}
     reach = max(lookback(view) for view in views)
     for end in _steps(min(p.until or p.began for p in progress.values()), until, reach):
@@ -172,6 +179,7 @@ def _remember(path: Path, progress: Progress) -> None:
     told["until"] = (progress.until or EPOCH).isoformat()
     table = pa.Table.from_pandas(progress.states, preserve_index=False)
     unfinished = path.with_suffix(".part")
+    path.parent.mkdir(parents=True, exist_ok=True)  # a view of late labels has no state at first, and so no folder
     pq.write_table(table.replace_schema_metadata({PROGRESS: json.dumps(told)}), unfinished)
     with unfinished.open("rb+") as file:
         os.fsync(file.fileno())

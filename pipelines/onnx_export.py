@@ -1,5 +1,6 @@
 """A trained estimator as ONNX, and the proof that both give the same scores. Serving never unpickles anything."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from contracts.system import Estimator, Floats, Matrix
 
 TOLERANCE = 1e-5  # ONNX Runtime adds up trees in float32: 150 of them were seen to differ by 4e-7
 INPUT, OUTPUT = "X", "probabilities"
+TYPICAL_ROW = "flywheel.typical_row"  # in the metadata, where serving looks for it
 
 
 def to_onnx(estimator: Estimator, width: int) -> bytes:
@@ -36,6 +38,19 @@ def to_onnx(estimator: Estimator, width: int) -> bytes:
     except (MissingConverter, MissingShapeCalculator) as error:
         raise InvalidInput(f"{type(estimator).__name__} cannot be converted to ONNX; choose another model.") from error
     content: bytes = model.SerializeToString()
+    return content
+
+
+def with_typical_row(model: bytes, X: Matrix) -> bytes:
+    """The model, and in its metadata the median of each feature of `X`: what a score is compared to in explaining it.
+
+    It is part of the registered bytes, so that it is verified and swapped with them.
+    """
+    import onnx  # as above
+
+    made = onnx.load_from_string(model)
+    onnx.helper.set_model_props(made, {TYPICAL_ROW: json.dumps(np.median(X, axis=0).astype(np.float32).tolist())})
+    content: bytes = made.SerializeToString()
     return content
 
 

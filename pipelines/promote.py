@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
@@ -19,12 +20,14 @@ from contracts.ports import Registry
 from contracts.records import ModelVersion
 from contracts.system import Floats, System
 from infra import wiring
+from infra.model_bundle import Bundle, unpack
 from infra.settings import Settings
 from pipelines import holdout
 from pipelines.deployments import REFUSED
-from pipelines.gate import Judgement, judge
+from pipelines.gate import Judgement, Rows, judge
 from pipelines.metrics import plain
 from pipelines.onnx_export import score
+from pipelines.retrieval import catalogue, inputs_of
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 Say = Callable[[str], None]
@@ -79,27 +82,45 @@ def judged(
         path = wiring.tracker(settings).download(candidate.run_id, holdout.FILE, Path(folder))
         rows = holdout.read(path, system)
     try:
-        scores = score(registry.fetch(candidate), rows.X)
+        scores = score(opened(registry, system, candidate).ranker, rows.X)
     except CorruptModel as error:
         return Judgement(False, (str(error),), {})
-    champions = champion_scores(registry, system, champion, rows)
-    return judge(system.training.gate, rows.y, scores, champions, rows.baselines, rows.slices)
+    champions = champion_scores(registry, system, champion, rows, catalogue(settings, system))
+    judged_on = Rows(rows.y, rows.slices, rows.importance)
+    return judge(system.training.gate, judged_on, scores, champions, rows.baselines)
 
 
 def champion_scores(
-    registry: Registry, system: System, champion: ModelVersion | None, rows: holdout.Holdout
+    registry: Registry,
+    system: System,
+    champion: ModelVersion | None,
+    rows: holdout.Holdout,
+    items: pd.DataFrame | None = None,
 ) -> Floats | None:
     """The champion's scores of the same rows; None where there is none, or it cannot score what the system has now.
 
     A champion of other features cannot serve any longer, nor can one whose bytes are damaged: neither may keep a sound
-    candidate out.
+    candidate out. Where there is a stage one each ranker is given what its own says of the rows, as in serving: the
+    hold-out holds the candidate's, so the champion's is asked again, with the catalogue `items` that it would know.
     """
     if champion is None or champion.feature_names != system.features.names:
         return None
     try:
-        return score(registry.fetch(champion), rows.X)
+        bundle, X = opened(registry, system, champion), rows.X
+        if bundle.retriever is not None:
+            X = inputs_of(system, bundle.retriever, X, rows.rows, items)
+        return score(bundle.ranker, X)
     except CorruptModel:
         return None
+
+
+def opened(registry: Registry, system: System, version: ModelVersion) -> Bundle:
+    """The parts of a version; `CorruptModel` where they are not those that the system's versions have now."""
+    bundle = unpack(registry.fetch(version))
+    if (bundle.retriever is None) != (system.model.retrieval is None):
+        has, needs = ("one stage", "two") if bundle.retriever is None else ("two stages", "one")
+        raise CorruptModel(f"The model has {has}, and {system.name} has {needs} now; train it again.")
+    return bundle
 
 
 def tags(judgement: Judgement, champion: ModelVersion | None) -> dict[str, str]:

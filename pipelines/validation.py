@@ -17,6 +17,7 @@ from pipelines.reject import Reject
 
 LONGEST = 256  # characters of a value
 EARLIEST = datetime.fromisoformat("1980-01-01T00:00:00+00:00").timestamp()  # before: seconds taken for milliseconds
+TARGET, TARGET_OR_NONE = "target", "target or none"  # kinds of columns, besides those of a source
 ZONED = r"[T ].*(?:Z|z|[+-]\d{2}(?::?\d{2})?)$"
 Texts: TypeAlias = "pd.Series[str]"
 
@@ -43,7 +44,8 @@ class Validator:
         return frame[faults.none()], sorted([*chunk.rejects, *rejects], key=lambda reject: reject.line)
 
     def _kinds(self) -> dict[str, str]:
-        return {**self.system.features.source.columns, self.system.task.target: "target"}
+        target = TARGET_OR_NONE if self.system.training.rules else TARGET
+        return {**self.system.features.source.columns, self.system.task.target: target}
 
     def _column(self, name: str, table: pd.DataFrame, faults: "Faults") -> "pd.Series[str] | NDArray[np.float64]":
         optional = self.system.features.source.optional.get(name)
@@ -51,8 +53,9 @@ class Validator:
         texts = _mapped(name, table, origin, faults)
         if origin.default is None and optional is not None:
             texts = texts.mask(texts == "", str(optional))
-        faults.add(texts == "", f"missing {name}")
         kind = self._kinds()[name]
+        if kind != TARGET_OR_NONE:
+            faults.add(texts == "", f"missing {name}")
         if kind == "string":
             faults.add(texts.str.len() > LONGEST, f"{name} is too long")
             return texts
@@ -154,11 +157,13 @@ def _joined(table: pd.DataFrame, columns: Sequence[str], separator: str) -> Text
 
 
 def _numbers(name: str, texts: Texts, kind: str, faults: Faults) -> NDArray[np.float64]:
+    """The numbers; NaN where a label is allowed to be lacking and does."""
     numbers = np.asarray(pd.to_numeric(texts, errors="coerce"), dtype=np.float64)
-    if kind == "target":
-        faults.add(~np.isin(numbers, (0.0, 1.0)), f"{name} is not 0 or 1")
+    given = np.asarray(texts != "", dtype=bool) if kind == TARGET_OR_NONE else np.ones(len(texts), dtype=bool)
+    if kind in (TARGET, TARGET_OR_NONE):
+        faults.add(given & ~np.isin(numbers, (0.0, 1.0)), f"{name} is not 0 or 1")
     faults.add(texts.str.lower() == "nan", f"{name} is NaN")
-    faults.add(np.isnan(numbers), f"{name} is not a number")
+    faults.add(given & np.isnan(numbers), f"{name} is not a number")
     faults.add(np.isinf(numbers), f"{name} is infinite")
     if kind == "integer":
         faults.add(numbers != np.floor(numbers), f"{name} is not a whole number")

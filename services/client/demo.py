@@ -1,46 +1,28 @@
 """The demo: the whole loop for one system on this machine, told as a story that ends well only if the loop closed.
 
 Up → history → features → first model → traffic → outcomes → the world changes → detection → retraining → promotion →
-recovery. The clock runs fast (CatchUpClock), so that label delays of half an hour pass in seconds.
+recovery. The clock runs fast, so that label delays of half an hour pass in seconds, and leaps over those of weeks.
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from contracts.errors import FlywheelError
-from contracts.ports import Archive, Clock, Dispatcher, Registry
+from contracts.ports import Archive, Dispatcher, Registry
 from contracts.records import ModelVersion, RunState
 from contracts.system import System
 from contracts.world import Drift
+from infra.clock import SharedClock
+from services.client.maturing import PAUSE, Maturing
 from services.client.oracle import Quality, quality
+from services.client.plan import Plan
 from services.client.simulation import Simulation
 from services.client.story import Step, Story
 
-PAUSE = 3.0  # seconds between two looks at the log, each of which joins all of its newest rows
+MARGIN = 0.03  # in normalised cross-entropy: less than that is no drift to speak of, and no recovery either
 PREFECTS_OWN = "Finished in state"  # its last line, after the flow's own
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How large the demo is, and how patient."""
-
-    seed: int = 7
-    days: int = 14
-    rows: int = 400_000
-    rate: float = 100.0  # requests a second
-    speed: float = 240.0  # seconds of the platform's time in one second
-    drift: str = "concept"
-    drift_strength: float = 1.0
-    settled_rows: int = 16_000  # labelled rows in each of the three measurements
-    retries: int = 2  # how often a refused retraining may be followed by another, after the cooldown
-    patience: float = 180.0  # seconds that any one step may take
-
-    @property
-    def lead(self) -> timedelta:
-        """How far in the past the clock starts, so that it does not catch up before the demo has ended."""
-        return timedelta(seconds=self.speed * 15 * 60)
 
 
 @dataclass(frozen=True)
@@ -48,7 +30,7 @@ class Parts:
     """What the demo works with, all of it the platform's own."""
 
     system: System
-    clock: Clock
+    clock: SharedClock
     archive: Archive
     registry: Registry
     dispatcher: Dispatcher
@@ -181,6 +163,7 @@ def _served_by(step: Step, clients: Simulation, plan: Plan, version: ModelVersio
 
 def _measure(step: Step, parts: Parts, clients: Simulation, plan: Plan, since: datetime) -> Quality:
     """Quality of what is served from `since` on, once enough of it has matured."""
+    _maturing(parts, clients, plan).pass_delay(step, since, plan.settled_rows)
     deadline, mature = time.monotonic() + plan.patience, since + parts.system.requirements.label_delay
     while time.monotonic() < deadline:
         time.sleep(PAUSE)
@@ -199,12 +182,17 @@ def _measure(step: Step, parts: Parts, clients: Simulation, plan: Plan, since: d
     raise FlywheelError(f"{plan.settled_rows:,} labelled rows did not come together within {plan.patience:.0f} s.")
 
 
+def _maturing(parts: Parts, clients: Simulation, plan: Plan) -> Maturing:
+    return Maturing(parts.system, parts.archive, parts.clock, clients, plan)
+
+
 def _detected(step: Step, parts: Parts, clients: Simulation, plan: Plan, since: datetime) -> str:
     """Run the monitor again and again, as its schedule would over these hours, until its event started a retraining."""
     deadline = time.monotonic() + plan.patience
     known = {run.run_id for run in _retrainings(parts, since)}
     while time.monotonic() < deadline:
         clients.check()
+        _maturing(parts, clients, plan).pass_delay(step, since, plan.drifted_rows)
         run_id = parts.dispatcher.run("monitor", {"system": parts.system.name})
         while not parts.dispatcher.state(run_id).finished:
             step.say(f"a monitor run judges the latest window, {step.seconds:.0f} s")

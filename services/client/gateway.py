@@ -1,13 +1,13 @@
-"""The gateway as a client sees it: two calls over HTTP, with the errors it answers turned into the platform's own."""
+"""The gateway as a client sees it: a few calls over HTTP, with the errors it answers turned into the platform's own."""
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, Self
 
 import aiohttp
 
 from contracts.errors import Conflict, FlywheelError, InvalidInput, NotFound, SetupError, Unavailable
+from contracts.world import SimulatedOutcome
 
 ERRORS: dict[int, type[FlywheelError]] = {
     401: SetupError,
@@ -51,12 +51,20 @@ class GatewayClient:
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         return await self._post(f"/v1/systems/{system}/predictions", request, headers)
 
-    async def outcome(
-        self, system: str, prediction_id: str, item: str | None, label: float, occurred_at: datetime
-    ) -> None:
+    async def outcome(self, system: str, prediction_id: str, outcome: SimulatedOutcome) -> None:
         """Report what became of a prediction; sent twice it counts once."""
-        body = {"prediction_id": prediction_id, "label": label, "occurred_at": occurred_at.isoformat()}
-        await self._post(f"/v1/systems/{system}/outcomes", body if item is None else {**body, "item_id": item}, {})
+        body = {
+            "prediction_id": prediction_id,
+            "label": outcome.label,
+            "occurred_at": outcome.occurred_at.isoformat(),
+            "source": outcome.source,
+        }
+        item = {} if outcome.item is None else {"item_id": outcome.item}
+        await self._post(f"/v1/systems/{system}/outcomes", {**body, **item}, {})
+
+    async def publish(self, system: str, item: Mapping[str, Any]) -> None:
+        """Publish an item of the system's catalogue: its id, `published_at` and its columns; again, it is replaced."""
+        await self._post(f"/v1/systems/{system}/items", item, {})
 
     async def _post(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> dict[str, Any]:
         if self._session is None:

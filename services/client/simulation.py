@@ -1,4 +1,5 @@
-"""Simulated clients: requests at a steady rate over HTTP, and their outcomes when the world's time has come for them.
+"""Simulated clients: requests at a steady rate over HTTP, and their outcomes when the world's time has come for them;
+where the world has a catalogue, what it publishes meanwhile.
 
 Arrivals are open-loop (a slow answer does not slow the next request down). Every outcome is sent until it is
 acknowledged or refused, as a real client's queue would; while the gateway is away one at a time asks for it.
@@ -19,6 +20,7 @@ from contracts.ports import Clock
 from contracts.world import SimulatedOutcome, World
 from services.client.gateway import GatewayClient
 from services.client.ledger import Ledger
+from services.client.publishing import Publisher
 
 TICK = 0.05  # seconds between two looks at what is due
 RETRY = 1.0  # seconds until an outcome is sent again after one was not acknowledged
@@ -52,6 +54,7 @@ class Simulation:
         self.rate = rate  # requests a second
         self.ledger = ledger or Ledger()
         self._client, self._system, self._clock = client, system, clock
+        self._publisher = Publisher(client, system, self.ledger)
         self._due: list[_Due] = []
         self._turns, self._streams = count(), count()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -74,6 +77,17 @@ class Simulation:
         """Outcomes whose time has not come."""
         return len(self._due)
 
+    @property
+    def published(self) -> int:
+        """Items of the world's catalogue that the gateway took."""
+        return self._publisher.published
+
+    @property
+    def overdue(self) -> bool:
+        """Whether outcomes whose time has come are not acknowledged yet."""
+        due = self._due[:1]
+        return self._reporting > 0 or any(one.when <= self._clock.now() for one in due)
+
     def check(self) -> None:
         """Raise what ended the clients, if anything did."""
         if self._fault is not None:
@@ -93,10 +107,15 @@ class Simulation:
             while not self._stopping.is_set():
                 due = int((time.monotonic() - started) * self.rate) - sent
                 sent += due
+                self._publish()
                 self._send_requests(due)
                 self._send_outcomes()
                 await asyncio.sleep(TICK)
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _publish(self) -> None:
+        if self._publisher.due(self.world):
+            self._spawn(self._publisher.publish(self.world, self._clock.now()))
 
     def _send_requests(self, due: int) -> None:
         number = min(due, max(MOST_IN_FLIGHT - len(self._tasks), 0))
@@ -150,9 +169,7 @@ class Simulation:
     async def _report(self, due: _Due) -> None:
         outcome = due.outcome
         try:
-            await self._client.outcome(
-                self._system, due.prediction_id, outcome.item, outcome.label, outcome.occurred_at
-            )
+            await self._client.outcome(self._system, due.prediction_id, outcome)
         except SetupError:
             raise
         except FlywheelError as error:

@@ -2,6 +2,8 @@
 
 import time
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -17,23 +19,52 @@ LOOK = 0.25  # seconds between two looks at the clients and at their world
 LINE = 10.0  # seconds between two lines where there is no terminal
 
 
-def watch(console: Console, clients: Simulation, world: ChangingWorld, clock: Clock, seconds: float | None) -> None:
-    """Run the clients for so long (None: without end) in a world that changes; raises what ends them before."""
-    columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-    started, pulse = time.monotonic(), Pulse(clients.ledger)
-    with clients, Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=seconds)
+@dataclass(frozen=True)
+class Played:
+    """One system's clients and the world they live in."""
+
+    system: str
+    clients: Simulation
+    world: ChangingWorld
+
+
+def watch(console: Console, played: Sequence[Played], clock: Clock, seconds: float | None) -> None:
+    """Run the clients for so long (None: without end) in worlds that change; raises what ends any of them before."""
+    columns = (TextColumn("[bold]{task.fields[system]}"), BarColumn(), TextColumn("{task.description}"))
+    progress = Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
+    started = time.monotonic()
+    with ExitStack() as running:
+        for one in played:
+            running.enter_context(one.clients)
+        running.enter_context(progress)
+        screens = [Screen(console, progress, one, seconds) for one in played]
         while seconds is None or time.monotonic() - started < seconds:
-            clients.check()
-            passed = time.monotonic() - started
-            if world.turn(passed, clock.now()):
-                clients.world = world.now
-                console.print(f"The world changed: it is {world.words}.", highlight=False)
-            if console.is_terminal:
-                progress.update(task, completed=passed, description=f"{pulse.so_far()}; the world is {world.words}")
-            elif pulse.due():
-                console.print(f"{pulse.line()}; the world is {world.words}", soft_wrap=True, highlight=False)
+            for screen in screens:
+                screen.look(time.monotonic() - started, clock)
             time.sleep(LOOK)
+
+
+class Screen:
+    """What is shown of one system's clients."""
+
+    def __init__(self, console: Console, progress: Progress, played: Played, seconds: float | None) -> None:
+        self.console, self.progress, self.played = console, progress, played
+        self.pulse = Pulse(played.clients.ledger)
+        self.task = progress.add_task("", total=seconds, system=played.system)
+
+    def look(self, passed: float, clock: Clock) -> None:
+        """Check, turn the world if it is time, and show how it goes."""
+        name, clients, world = self.played.system, self.played.clients, self.played.world
+        clients.check()
+        if world.turn(passed, clock.now()):
+            clients.world = world.now
+            self.console.print(f"{name}: the world changed: it is {world.words}.", highlight=False)
+        if self.console.is_terminal:
+            said = f"{self.pulse.so_far()}; the world is {world.words}"
+            self.progress.update(self.task, completed=passed, description=said)
+        elif self.pulse.due():
+            said = f"{name}: {self.pulse.line()}; the world is {world.words}"
+            self.console.print(said, soft_wrap=True, highlight=False)
 
 
 @dataclass
@@ -62,10 +93,10 @@ class Pulse:
         )
 
 
-def account(clients: Simulation) -> Table:
+def account(system: str, clients: Simulation) -> Table:
     """What was acknowledged, and what was not."""
     ledger = clients.ledger
-    table = Table(show_header=False)
+    table = Table(title=system, title_justify="left", show_header=False)
     table.add_row("predictions acknowledged", f"{ledger.answered:,}")
     table.add_row("outcomes acknowledged", f"{ledger.reported:,} ({clients.waiting:,} had not come about yet)")
     table.add_row("latency", f"p50 {ledger.percentile(50):.1f} ms, p99 {ledger.percentile(99):.1f} ms")

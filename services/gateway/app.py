@@ -5,7 +5,7 @@ gateway's own work does. FastAPI serves what is asked seldom, and tells OpenAPI 
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import orjson
@@ -17,15 +17,15 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from contracts.errors import InvalidInput
-from services.gateway import body, docs
+from services.gateway import body, docs, items, reviews
 from services.gateway.catalogue import Catalogue, SystemDescription, SystemList, describe
 from services.gateway.guard import MOST_IN_FLIGHT, Guard
 from services.gateway.health import Readiness, readiness
-from services.gateway.limits import TokenBucket
 from services.gateway.openapi import document
 from services.gateway.outcomes import Outcome, accept
-from services.gateway.predict import Ask, predict
+from services.gateway.predict import predict
 from services.gateway.problems import Refusal
+from services.gateway.served import Ask
 from services.gateway.stages import Deadline, Platform
 from services.gateway.watch import Watch
 
@@ -50,7 +50,7 @@ def build(platform: Platform, catalogue: Catalogue, limits: Limits) -> ASGIApp:
     app = Api(platform, catalogue, limits.body).routed()
     platform.metrics.expect(catalogue.ready.values())
     # The last one added is the outermost; all lie inside Starlette's own layer for unexpected errors.
-    app.add_middleware(Guard, limits.key, TokenBucket(limits.rate), limits.in_flight)
+    app.add_middleware(Guard, limits.key, limits.rate, limits.in_flight, catalogue.names)
     app.add_middleware(Watch, platform.metrics, catalogue.names)
     return app
 
@@ -60,6 +60,7 @@ class Api:
 
     def __init__(self, platform: Platform, catalogue: Catalogue, body_limit: int) -> None:
         self.platform, self.catalogue, self.body_limit = platform, catalogue, body_limit
+        self.item_model = cache(lambda system: items.model_of(catalogue.find(system)))
 
     def routed(self) -> FastAPI:
         """The handlers at their paths."""
@@ -69,6 +70,8 @@ class Api:
             [
                 Route("/v1/systems/{system}/predictions", self.predictions, methods=["POST"]),
                 Route("/v1/systems/{system}/outcomes", self.outcomes, methods=["POST"]),
+                Route("/v1/systems/{system}/reviews", self.reviews, methods=["GET"]),
+                Route("/v1/systems/{system}/items", self.items, methods=["POST"]),
                 Route("/metrics", self.metrics),
                 Route("/openapi.json", self.openapi),
                 *docs.routes(TITLE),
@@ -101,6 +104,20 @@ class Api:
         outcome = body.parse(content, Outcome)
         await accept(self.platform, system, outcome)
         return Response(orjson.dumps({"prediction_id": outcome.prediction_id}), 202, media_type=JSON)
+
+    async def items(self, request: Request) -> Response:
+        """Take in an item of the system's catalogue; 202 once it is in the log."""
+        system = self.catalogue.find(request.path_params["system"])
+        model = self.item_model(system.name)
+        content = await body.read(request.scope, request.receive, self.body_limit)
+        item_id = await items.publish(self.platform, system, body.parse(content, model))
+        return Response(orjson.dumps({"item_id": item_id}), 202, media_type=JSON)
+
+    async def reviews(self, request: Request) -> Response:
+        """The predictions that wait for a person's label, the newest first."""
+        system = self.catalogue.find(request.path_params["system"])
+        most = reviews.limit(request.query_params.get("limit"))
+        return Response(await reviews.waiting(self.platform, system, most), media_type=JSON)
 
     async def systems(self) -> SystemList:
         """All systems, and which of them are broken."""

@@ -41,8 +41,13 @@ async def readiness(platform: Platform, system: System | None) -> Readiness:
 
 
 def _example_rows(system: System, now: datetime) -> Columns:
-    example = orjson.dumps(dict(system.task.example))
-    rows = system.serving.rows(system.task.request.model_validate_json(example))
+    """The example's rows; where they would be stage one's, a row of somebody unknown."""
+    if system.serving.rows is None:
+        kinds = {name: kind for name, kind in system.features.source.columns.items() if name != system.task.target}
+        rows: Columns = {n: np.array(["-"], dtype=object) if k == "string" else np.zeros(1) for n, k in kinds.items()}
+    else:
+        example = orjson.dumps(dict(system.task.example))
+        rows = system.serving.rows(system.task.request.model_validate_json(example))
     return {**rows, AT: np.full(len(next(iter(rows.values()))), now.timestamp())}
 
 

@@ -69,3 +69,16 @@ class Breaker:
 
     def succeeded(self) -> None:
         self.failures = 0
+
+
+class Breakers:
+    """The breakers of one part: a single one, or one for each system where a system's own model may be what hangs."""
+
+    def __init__(self, name: str, each: bool = False) -> None:
+        self._name, self._each = name, each
+        self._all: dict[str, Breaker] = {}
+
+    def of(self, system: str) -> Breaker:
+        """The breaker for a system's calls."""
+        key = system if self._each else ""
+        return self._all.setdefault(key, Breaker(f"{self._name} of {system}" if self._each else self._name))

@@ -37,6 +37,9 @@ class Metrics:
             "flywheel_gateway_fallbacks", "Predictions that no model gave", ["system"], registry=registry
         )
         self.outcomes = Counter("flywheel_gateway_outcomes", "Outcomes accepted", ["system"], registry=registry)
+        self.unobserved = Counter(
+            "flywheel_gateway_unobserved", "Predictions that the live views missed", ["system"], registry=registry
+        )
         self.candidates = Histogram(
             "flywheel_gateway_candidates",
             "Rows scored for one prediction",

@@ -10,9 +10,11 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode
 
-from contracts.system import System
+from contracts.system import Source, System
 from services.gateway.catalogue import Catalogue
+from services.gateway.items import PUBLISHED_AT, model_of
 from services.gateway.outcomes import Outcome
+from services.gateway.reviews import MOST, USUAL
 
 VERSION = "3.0.3"
 JSON = "application/json"
@@ -52,6 +54,15 @@ IDEMPOTENCY_KEY = {
 }
 
 
+LIMIT = {
+    "name": "limit",
+    "in": "query",
+    "required": False,
+    "description": "how many cases at most",
+    "schema": {"type": "integer", "minimum": 1, "maximum": MOST, "default": USUAL},
+}
+
+
 class Document:
     """The document under construction: `base` is what FastAPI says of its own typed routes."""
 
@@ -64,9 +75,12 @@ class Document:
         self.components["securitySchemes"] = KEY
 
     def add_system(self, system: System) -> None:
-        """The two paths of a system, typed by its own models."""
+        """The paths of a system, typed by its own models; with one for items where it has a catalogue."""
         self._add(f"/v1/systems/{system.name}/predictions", self._prediction(system))
         self._add(f"/v1/systems/{system.name}/outcomes", self._outcome(system))
+        self._add(f"/v1/systems/{system.name}/reviews", self._reviews(system), "get")
+        if (retrieval := system.model.retrieval) is not None:
+            self._add(f"/v1/systems/{system.name}/items", self._item(system, retrieval.items))
 
     def _forget_fastapis_errors(self) -> None:
         """FastAPI declares a 422 of its own for every route with a parameter; none of ours gives it."""
@@ -76,8 +90,8 @@ class Document:
             for operation in operations.values():
                 operation["responses"].pop("422", None)
 
-    def _add(self, path: str, operation: Mapping[str, Any]) -> None:
-        self.content["paths"][path] = {"post": operation}
+    def _add(self, path: str, operation: Mapping[str, Any], method: str = "post") -> None:
+        self.content["paths"][path] = {method: operation}
 
     def _prediction(self, system: System) -> dict[str, Any]:
         request = self._reference(system.task.request, system.name, "validation")
@@ -94,6 +108,27 @@ class Document:
         return {
             **_operation(system, "outcome", "What became of a prediction.", body, _outcome_example(system)),
             "responses": _responses(202, "The outcome is in the log", accepted),
+        }
+
+    def _item(self, system: System, items: Source) -> dict[str, Any]:
+        body = self._reference(model_of(system), system.name, "validation")
+        accepted = {"type": "object", "properties": {"item_id": {"type": "string"}}}
+        return {
+            **_operation(system, "item", f"One of the {items.name}, published or changed.", body, _item_example(items)),
+            "responses": _responses(202, "The item is in the log, and stage one will find it", accepted),
+        }
+
+    def _reviews(self, system: System) -> dict[str, Any]:
+        request = self._reference(system.task.request, system.name, "validation")
+        result = self._reference(system.task.response, system.name, "serialization")
+        refused = {str(code): _refused(code) for code in (401, 404, 422, 429, 503)}
+        listed = {"description": "The newest cases", "content": {JSON: {"schema": _cases_schema(request, result)}}}
+        return {
+            "tags": [system.name],
+            "operationId": f"{system.name}_reviews",
+            "summary": "The predictions that wait for a person's label, the newest first.",
+            "parameters": [LIMIT],
+            "responses": {"200": listed, **refused},
         }
 
     def _reference(self, model: type[BaseModel], system: str, mode: JsonSchemaMode) -> dict[str, Any]:
@@ -180,9 +215,27 @@ def _answer_schema(system: System, result: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _cases_schema(request: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
+    case = {
+        "prediction_id": {"type": "string", "description": "for the reviewer's outcome"},
+        "at": {"type": "string", "format": "date-time"},
+        "model_version": {"type": "string"},
+        "request": request,
+        "result": result,
+    }
+    cases = {"type": "array", "items": {"type": "object", "required": list(case), "properties": case}}
+    return {"type": "object", "required": ["cases"], "properties": {"cases": cases}}
+
+
 def _outcome_example(system: System) -> dict[str, Any]:
     item = {"item_id": "the item of the answer that is meant"} if system.task.item else {}
     return {"prediction_id": "0" * 32, **item, "label": 1.0, "occurred_at": "2026-01-01T12:00:00+00:00"}
+
+
+def _item_example(items: Source) -> dict[str, Any]:
+    values = {"string": "a word", "float": 1.5, "integer": 1}
+    columns = {name: values[kind] for name, kind in items.columns.items()}
+    return {items.id: "the item's own id", PUBLISHED_AT: "2026-01-01T12:00:00+00:00", **columns}
 
 
 def _responses(status: int, description: str, schema: Mapping[str, Any]) -> dict[str, Any]:

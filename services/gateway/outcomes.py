@@ -1,6 +1,7 @@
 """What became of a prediction, as a client reports it: checked, stamped with the platform's time, and logged."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -22,6 +23,9 @@ class Outcome(BaseModel):
     item_id: str | None = Field(None, min_length=1, max_length=256, description="the item of the answer that is meant")
     label: float = Field(ge=0, le=1, description="1 if what was predicted happened, else 0")
     occurred_at: AwareDatetime = Field(description="when, with its offset from UTC")
+    source: Literal["client", "review"] = Field(
+        "client", description="review: a person judged it, which holds at once and against what a client says"
+    )
 
 
 async def accept(platform: Platform, system: System, outcome: Outcome) -> None:
@@ -36,6 +40,7 @@ async def accept(platform: Platform, system: System, outcome: Outcome) -> None:
         label=outcome.label,
         occurred_at=outcome.occurred_at.astimezone(UTC),
         received_at=now,
+        source=outcome.source,
     )
     await platform.logging.call(lambda: platform.log.append_outcome(record), system, Deadline.of(system))
     platform.metrics.outcomes.labels(system.name).inc()

@@ -1,14 +1,13 @@
 """The request path: rows, features, scores, the decision, the log. It reads like the diagram of the loop."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 from uuid import uuid4
 
 import numpy as np
 import orjson
-from pydantic import BaseModel
 
 from contracts.errors import Conflict, InvalidInput, Unavailable
 from contracts.records import (
@@ -18,31 +17,10 @@ from contracts.records import (
     KeptAnswer,
     PredictionRecord,
     Scored,
-    Variant,
 )
-from contracts.system import AT, Columns, Decision, Matrix, System
-from services.gateway.stages import Deadline, Platform
-
-
-@dataclass(frozen=True)
-class Ask:
-    """A request on its way, with when it must be answered and under which idempotency key, if any."""
-
-    system: System
-    request: BaseModel
-    body: bytes
-    deadline: Deadline
-    key: str | None = None
-
-
-@dataclass(frozen=True)
-class Served:
-    """What a request was served with: features, scores, and who gave them."""
-
-    features: Matrix
-    scored: Scored
-    variant: Variant
-    degraded: tuple[str, ...]
+from contracts.system import AT, Columns, Evidence, Matrix, System
+from services.gateway.served import Ask, Found, Known, Served, recorded
+from services.gateway.stages import Platform
 
 
 async def predict(platform: Platform, ask: Ask) -> bytes:
@@ -50,13 +28,15 @@ async def predict(platform: Platform, ask: Ask) -> bytes:
     if kept := await _recalled(platform, ask):
         return kept
     now, prediction_id = platform.clock.now(), uuid4().hex
-    rows = _rows(ask, now)
-    served = await _served(platform, ask, rows, now)
+    found = await _candidates(platform, ask, now)
+    served = await _served(platform, ask, found, now)
     random = np.random.default_rng(int(prediction_id, 16))
-    decision = ask.system.serving.respond(ask.request, rows, served.scored.scores, random)
-    record = _record(prediction_id, now, ask, rows, served, decision)
-    answer = await _logged(platform, ask, record)
-    _count(platform, record)
+    decision = ask.system.serving.respond(ask.request, served.evidence, random)
+    record = recorded(Known(prediction_id, now), ask, served, decision)
+    answer, new = await _logged(platform, ask, record)
+    if new:
+        await _observed(platform, ask, record.rows, prediction_id)
+        _count(platform, record, len(served.evidence.scores))
     return answer
 
 
@@ -68,33 +48,68 @@ async def _recalled(platform: Platform, ask: Ask) -> bytes | None:
     return _same(kept, ask) if kept else None
 
 
-def _rows(ask: Ask, now: datetime) -> Columns:
-    """The candidates as columns, `at` among them."""
-    rows = ask.system.serving.rows(ask.request)
-    count = len(next(iter(rows.values())))
-    if not 1 <= count <= ask.system.requirements.max_candidates:
-        most = ask.system.requirements.max_candidates
-        raise InvalidInput(f"The request has {count} candidates; {ask.system.name} takes from 1 to {most}.")
+async def _candidates(platform: Platform, ask: Ask, now: datetime) -> Found:
+    """The rows to score, `at` among them: the request's own, or those that stage one finds."""
+    system = ask.system
+    if system.serving.rows is not None:
+        return Found(_stamped(system, system.serving.rows(ask.request), now))
+    body = ask.request.model_dump(mode="json")
+    try:
+        found = await platform.retrieving.call(
+            lambda: platform.scorer.retrieve(system.name, body, now), system, ask.deadline
+        )
+    except Unavailable:
+        return Found(_stamped(system, platform.standby.rows(system), now), degraded=("candidates: unavailable",))
+    if system.model.retrieval is not None:
+        platform.standby.refresh(system, system.model.retrieval)
+    return Found(_stamped(system, found.rows, now), found.model_version)
+
+
+def _stamped(system: System, rows: Columns, now: datetime) -> Columns:
+    count, most = len(next(iter(rows.values()))), system.requirements.max_candidates
+    if not 1 <= count <= most:
+        raise InvalidInput(f"The request has {count} candidates; {system.name} takes from 1 to {most}.")
     return {**rows, AT: np.full(count, now.timestamp())}
 
 
-async def _served(platform: Platform, ask: Ask, rows: Columns, now: datetime) -> Served:
+async def _served(platform: Platform, ask: Ask, found: Found, now: datetime) -> Served:
     """Features and the champion's scores for them, or the system's declared fallback."""
-    system, deadline = ask.system, ask.deadline
+    system, deadline, rows = ask.system, ask.deadline, found.rows
     try:
         read = await platform.reading.call(lambda: platform.reader.online(system, rows, now), system, deadline)
     except Unavailable:
-        return _fallback(ask, rows, FeatureRead(_defaults(system, rows), (FEATURES_UNAVAILABLE,)))
+        unread = FeatureRead(_defaults(system, rows), (*found.degraded, FEATURES_UNAVAILABLE))
+        return _fallback(ask, rows, unread)
+    if found.degraded:
+        return _fallback(ask, rows, replace(read, degraded=(*found.degraded, *read.degraded)))
     try:
-        scored = await platform.scoring.call(lambda: platform.scorer.score(system.name, read.matrix), system, deadline)
+        scored = await platform.scoring.call(
+            lambda: platform.scorer.score(system.name, read.matrix, found.model_version, system.serving.explained),
+            system,
+            deadline,
+        )
     except Unavailable:
         return _fallback(ask, rows, FeatureRead(read.matrix, (*read.degraded, "model: unavailable")))
-    return Served(read.matrix, scored, "champion", read.degraded)
+    if not np.isfinite(scored.scores).all():
+        return _fallback(ask, rows, FeatureRead(read.matrix, (*read.degraded, "model: not a number")))
+    return Served(_evidence(system, rows, read.matrix, scored), read.matrix, scored, "champion", read.degraded)
 
 
 def _fallback(ask: Ask, rows: Columns, read: FeatureRead) -> Served:
-    scores = np.asarray(ask.system.serving.fallback(ask.request, rows), dtype=np.float64)
-    return Served(read.matrix, Scored(scores, FALLBACK_VERSION), "fallback", read.degraded)
+    features = named(ask.system, read.matrix)
+    scores = np.asarray(ask.system.serving.fallback(ask.request, rows, features), dtype=np.float64)
+    scored = Scored(scores, FALLBACK_VERSION)
+    return Served(Evidence(rows, features, scores), read.matrix, scored, "fallback", read.degraded)
+
+
+def _evidence(system: System, rows: Columns, matrix: Matrix, scored: Scored) -> Evidence:
+    parts = scored.contributions
+    return Evidence(rows, named(system, matrix), scored.scores, None if parts is None else named(system, parts))
+
+
+def named(system: System, matrix: Matrix) -> Columns:
+    """The matrix' columns by the features' names."""
+    return dict(zip(system.features.names, matrix.T, strict=True))
 
 
 def _defaults(system: System, rows: Columns) -> Matrix:
@@ -105,36 +120,33 @@ def _defaults(system: System, rows: Columns) -> Matrix:
     return np.column_stack([*declared, *(computed[name] for name in features.request_features)]).astype(np.float32)
 
 
-def _record(
-    prediction_id: str, now: datetime, ask: Ask, rows: Columns, served: Served, decision: Decision
-) -> PredictionRecord:
-    return PredictionRecord(
-        prediction_id=prediction_id,
-        system=ask.system.name,
-        at=now,
-        model_version=served.scored.model_version,
-        variant=served.variant,
-        request=ask.request.model_dump(mode="json"),
-        rows=rows,
-        feature_names=ask.system.features.names,
-        features=served.features,
-        scores=served.scored.scores,
-        shown=decision.shown,
-        propensity=decision.propensity,
-        result=decision.result.model_dump(mode="json"),
-        degraded=served.degraded,
-    )
-
-
-async def _logged(platform: Platform, ask: Ask, record: PredictionRecord) -> bytes:
-    """The answer to give, once its record is in the log: where a request with the same key was first, its answer."""
+async def _logged(platform: Platform, ask: Ask, record: PredictionRecord) -> tuple[bytes, bool]:
+    """The answer to give, once its record is in the log, and whether it is this one: where a request with the same key
+    was first, it is that one's answer."""
     answer = orjson.dumps(_answer(record))
     keep = None if ask.key is None else KeptAnswer(ask.key, _digest(ask), answer)
     try:
         kept = await platform.logging.call(lambda: platform.log.append(record, keep), ask.system, ask.deadline)
     except InvalidInput as error:  # not the client's input: what the system made of it
         raise RuntimeError(f"System {ask.system.name!r} made a record that the log refuses.") from error
-    return _same(kept, ask) if kept else answer
+    if kept is None:
+        return answer, True
+    return _same(kept, ask), kept.answer == answer
+
+
+async def _observed(platform: Platform, ask: Ask, rows: Columns, prediction_id: str) -> None:
+    """Tell the live views. What they miss while the feature store is away is counted here and made good by the next
+    materialisation; the answer is in the log and stands."""
+    if not any(view.live for view in ask.system.features.views):
+        return
+    try:
+        await platform.observing.call(
+            lambda: platform.reader.observe(ask.system, rows, prediction_id), ask.system, ask.deadline
+        )
+    except Unavailable:
+        platform.metrics.unobserved.labels(ask.system.name).inc()
+    except InvalidInput as error:  # not the client's input: what the system made of it
+        raise RuntimeError(f"System {ask.system.name!r} made rows that its live views refuse.") from error
 
 
 def _answer(record: PredictionRecord) -> Mapping[str, object]:
@@ -159,9 +171,9 @@ def _digest(ask: Ask) -> str:
     return sha256(ask.body).hexdigest()
 
 
-def _count(platform: Platform, record: PredictionRecord) -> None:
+def _count(platform: Platform, record: PredictionRecord, candidates: int) -> None:
     metrics = platform.metrics
-    metrics.candidates_of(record.system).observe(len(record.scores))
+    metrics.candidates_of(record.system).observe(candidates)
     if record.variant == "fallback":
         metrics.fallbacks.labels(record.system).inc()
     for reason in record.degraded:

@@ -9,8 +9,9 @@ from typing import TypeVar
 from contracts.errors import Unavailable
 from contracts.ports import Clock, FeatureReader, Log, Scorer
 from contracts.system import System
-from services.gateway.limits import Breaker
+from services.gateway.limits import Breakers
 from services.gateway.metrics import Metrics
+from services.gateway.standby import Standby
 
 T = TypeVar("T")
 
@@ -34,25 +35,26 @@ class Deadline:
 class Stage:
     """One call on the request path. It is done by `share` of the deadline, or the part is `Unavailable`."""
 
-    def __init__(self, name: str, share: float, breaker: Breaker, metrics: Metrics) -> None:
-        self.name, self.share, self.breaker, self.metrics = name, share, breaker, metrics
+    def __init__(self, name: str, share: float, breakers: Breakers, metrics: Metrics) -> None:
+        self.name, self.share, self.breakers, self.metrics = name, share, breakers, metrics
 
     async def call(self, work: Callable[[], Awaitable[T]], system: System, deadline: Deadline) -> T:
         """What `work` gives. At its share of the deadline it is cancelled, which the adapters are made for."""
-        self.breaker.check()
+        breaker = self.breakers.of(system.name)
+        breaker.check()
         started = monotonic()
         try:
             async with asyncio.timeout_at(deadline.at(self.share)):
                 result = await work()
         except TimeoutError as error:
-            self.breaker.failed(monotonic() - started)
-            raise Unavailable(f"{self.breaker.name} did not answer in time.") from error
+            breaker.failed(monotonic() - started)
+            raise Unavailable(f"{breaker.name} did not answer in time.") from error
         except Unavailable:
-            self.breaker.failed(monotonic() - started)
+            breaker.failed(monotonic() - started)
             raise
         finally:
             self.metrics.seconds_of(system.name, self.name).observe(monotonic() - started)
-        self.breaker.succeeded()
+        breaker.succeeded()
         return result
 
 
@@ -62,8 +64,11 @@ class Platform:
     def __init__(self, reader: FeatureReader, scorer: Scorer, log: Log, clock: Clock) -> None:
         self.reader, self.scorer, self.log, self.clock = reader, scorer, log, clock
         self.metrics = Metrics()
-        log_breaker = Breaker("The log")
-        self.recalling = Stage("recall", 0.2, log_breaker, self.metrics)
-        self.reading = Stage("features", 0.45, Breaker("The feature store"), self.metrics)
-        self.scoring = Stage("score", 0.7, Breaker("Serving"), self.metrics)
-        self.logging = Stage("log", 0.9, log_breaker, self.metrics)
+        self.standby = Standby(scorer, clock)
+        logs, features, serving = Breakers("The log"), Breakers("The feature store"), Breakers("Serving", each=True)
+        self.recalling = Stage("recall", 0.2, logs, self.metrics)
+        self.retrieving = Stage("retrieve", 0.35, serving, self.metrics)
+        self.reading = Stage("features", 0.5, features, self.metrics)
+        self.scoring = Stage("score", 0.7, serving, self.metrics)
+        self.logging = Stage("log", 0.9, logs, self.metrics)
+        self.observing = Stage("observe", 0.95, features, self.metrics)

@@ -12,7 +12,7 @@ from time import monotonic
 
 from contracts.errors import FlywheelError, InvalidInput
 from contracts.ports import Archive, LogConsumer
-from contracts.records import LogEntry, OutcomeRecord, PredictionRecord
+from contracts.records import ItemRecord, LogEntry, OutcomeRecord, PredictionRecord
 from services.recorder.health import Health
 from services.recorder.metrics import Metrics
 
@@ -20,6 +20,7 @@ LOGGER = logging.getLogger("flywheel.recorder")
 MOST_RECORDS = 2000  # of a batch
 FLUSH_SECONDS = 1.0  # between two batches, unless the first was full: a file a second, not one a record
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds after a failure, doubled each time
+KINDS = {PredictionRecord: "prediction", OutcomeRecord: "outcome", ItemRecord: "item"}  # as the metrics name them
 LAST_TURNS_SECONDS = 5.0  # for what is still in the log when it is told to stop
 
 
@@ -92,8 +93,7 @@ class Recorder:
         written = [entry for entry in entries if entry.record is not None and entry.entry_id not in refused]
         self.consumer.acknowledge([entry.entry_id for entry in written])
         for record in _records(written):
-            kind = "prediction" if isinstance(record, PredictionRecord) else "outcome"
-            self.metrics.records.labels(record.system, kind).inc()
+            self.metrics.records.labels(record.system, KINDS[type(record)]).inc()
         for entry in entries:
             if entry.record is None or entry.entry_id in refused:
                 self._reject(entry, refused.get(entry.entry_id) or entry.fault or "The entry is not a record.")
@@ -114,5 +114,5 @@ class Recorder:
         self.health.turned(problem)
 
 
-def _records(entries: Sequence[LogEntry]) -> list[PredictionRecord | OutcomeRecord]:
+def _records(entries: Sequence[LogEntry]) -> list[PredictionRecord | OutcomeRecord | ItemRecord]:
     return [entry.record for entry in entries if entry.record is not None]

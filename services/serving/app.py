@@ -1,34 +1,83 @@
-"""Serving's HTTP for the other parts of the loop: raw floats in, raw floats out, and what serves.
+"""Serving's HTTP for the other parts of the loop: raw floats in, raw floats out; stage one; and what serves.
 
 JSON and typed validation cost more than the model does; the gateway has validated already. People use the typed API.
 """
 
+import math
 import re
+from functools import partial
 from typing import Any
 
 import numpy as np
+import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from contracts.errors import FlywheelError, InvalidInput, NotFound
+from contracts.errors import FlywheelError, InvalidInput, NotFound, Unavailable
 from contracts.system import Matrix
+from infra.candidates_codec import encode
+from services.serving.lanes import Lanes
 
 RAW = "application/octet-stream"
-COLUMNS, VERSION = "x-columns", "x-model-version"
+COLUMNS, VERSION, EXPLAIN = "x-columns", "x-model-version", "x-explain"
+WANTED = "x-version"  # the version that shall score, which stage one named just before
+LANES = Lanes()
 DIGITS = re.compile("[1-9][0-9]{0,5}")
 
 
 async def score(request: Request) -> Response:
     """Body: little-endian float32, rows × `X-Columns`. Answer: little-endian float64, one a row; `X-Model-Version`.
+    With `X-Version` that version scores, or none. With `X-Explain: 1` the scores are followed by each feature's
+    contribution, little-endian float32, rows × columns.
 
-    The model runs on the event loop: microseconds a row, and a thread's hand-over would cost more than most requests.
+    A quick model runs on the event loop: microseconds a row, and a thread's hand-over costs more than most requests.
     """
     features = matrix(await request.body(), request.headers.get(COLUMNS, ""))
-    scored = request.app.state.champions.score(request.path_params["system"], features)
-    return Response(scored.scores.tobytes(), media_type=RAW, headers={VERSION: scored.model_version})
+    explain = request.headers.get(EXPLAIN) == "1"
+    champions, system, version = request.app.state.champions, request.path_params["system"], request.headers.get(WANTED)
+    work = partial(champions.score, system, features, version, explain)
+    scored = work() if champions.is_quick(system, len(features), explain) else await LANES.run(system, work)
+    explained = b"" if scored.contributions is None else scored.contributions.astype("<f4").tobytes()
+    return Response(scored.scores.tobytes() + explained, media_type=RAW, headers={VERSION: scored.model_version})
+
+
+async def retrieve(request: Request) -> Response:
+    """Body: JSON `{"request": {…}, "at": seconds since the epoch}`. Answer: the candidates as infra/candidates_codec.py
+    writes them; `X-Model-Version`.
+
+    In a thread: a search takes milliseconds, for which no other request shall wait.
+    """
+    body = await request.body()
+    system = request.path_params["system"]
+    return await LANES.run(system, partial(_retrieved, request.app.state.champions, system, body))
+
+
+def _retrieved(champions: Any, system: str, body: bytes) -> Response:
+    found = champions.retrieve(system, *_asked(body))
+    try:
+        content = encode(found.rows)
+    except (ValueError, TypeError) as error:
+        raise Unavailable(
+            f"Stage one of {system} version {found.model_version} gave no candidates: {error}."
+        ) from error
+    return Response(content, media_type="application/json", headers={VERSION: found.model_version})
+
+
+def _asked(body: bytes) -> tuple[dict[str, Any], float]:
+    """A client's request, and when it was made."""
+    try:
+        asked = orjson.loads(body)
+        request, at = dict(asked["request"]), float(asked["at"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidInput(
+            f"The body is not {{request, at}} in JSON: {type(error).__name__}: {error}.", "body"
+        ) from error
+    if not math.isfinite(at):
+        raise InvalidInput(f"at cannot be {at}; it should be seconds since the epoch.", "at")
+    return request, at
 
 
 async def models(request: Request) -> Response:
@@ -62,9 +111,16 @@ def _described(standing: Any) -> dict[str, Any]:
         "feature_names": loaded and list(loaded.version.feature_names),
         "since": loaded and loaded.since.isoformat(),
         "source": standing.source,
+        "stage_one": loaded and loaded.stage_one and _stage_one(loaded.stage_one),
         "last_error": standing.error,
         "last_poll": standing.polled and standing.polled.isoformat(),
     }
+
+
+def _stage_one(stage_one: Any) -> dict[str, Any]:
+    """How far a stage one has been told of what is published."""
+    heard = stage_one.heard
+    return {"items_told": len(stage_one.told), "heard": heard and heard.isoformat(), "last_error": stage_one.error}
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
@@ -78,6 +134,10 @@ async def _refuse_http(request: Request, error: Exception) -> Response:
 
 
 application = Starlette(
-    routes=[Route("/score/{system}", score, methods=["POST"]), Route("/models", models)],
+    routes=[
+        Route("/score/{system}", score, methods=["POST"]),
+        Route("/retrieve/{system}", retrieve, methods=["POST"]),
+        Route("/models", models),
+    ],
     exception_handlers={FlywheelError: _refuse, HTTPException: _refuse_http},
 )

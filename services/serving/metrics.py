@@ -18,6 +18,21 @@ class ServingMetrics:
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         system = ["system"]
         self.rows = Counter("flywheel_serving_rows", "Rows scored", system, registry=registry)
+        self.candidates = Counter(
+            "flywheel_serving_candidates", "Candidates that stage one found", system, registry=registry
+        )
+        self.items = Counter(
+            "flywheel_serving_items", "Published items that stage one was told of", system, registry=registry
+        )
+        self.items_refused = Counter(
+            "flywheel_serving_items_refused", "Published items that stage one could not take", system, registry=registry
+        )
+        self.catalogue_up = Gauge(
+            "flywheel_serving_catalogue_up",
+            "1 while the catalogue of published items answers",
+            registry=registry,
+            multiprocess_mode=LATEST,
+        )
         self.swaps = Counter("flywheel_serving_swaps", "Champions that took over", system, registry=registry)
         self.refusals = Counter(
             "flywheel_serving_refusals", "Champions that could not be used", system, registry=registry

@@ -1,16 +1,21 @@
 """A model's ONNX bytes turned into something that scores: checked and warmed up before it may serve."""
 
-from dataclasses import dataclass
+import json
+import time
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import onnxruntime
 
-from contracts.errors import CorruptModel
+from contracts.errors import CorruptModel, InvalidInput
 from contracts.system import Floats, Matrix
+from services.serving.contributions import contributions, evaluations
 
 FLOATS = ("tensor(float)", "tensor(double)")
 ROWS_TO_WARM_UP = (1, 2, 100)
+QUICK_SECONDS = 0.002  # what may run on the event loop, where every other request waits for it
+TYPICAL_ROW = "flywheel.typical_row"  # in the model's metadata, as training writes it: a JSON list of numbers
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,12 @@ class OnnxModel:
     input: str
     output: str
     columns: int
+    typical: Matrix | None = None  # one row, to which scores are compared when they are explained
+    quick_rows: int = 0  # how many rows are scored within `QUICK_SECONDS`, going by the warm-up
+
+    def is_quick(self, rows: int, explain: bool = False) -> bool:
+        """Whether so many rows are scored, and explained, in no time to speak of."""
+        return rows * (evaluations(self.columns) if explain else 1) <= self.quick_rows
 
     def scores(self, features: Matrix) -> Floats:
         """P(label = 1) of each row of `features`, float32, rows × `columns`."""
@@ -28,6 +39,12 @@ class OnnxModel:
             return np.empty(0)
         found = self.session.run([self.output], {self.input: features})[0]
         return np.asarray(found if found.ndim == 1 else found[:, -1], dtype=np.float64)
+
+    def contributions(self, features: Matrix) -> Matrix:
+        """What each feature contributed to each row's score, in log-odds; `InvalidInput` when that cannot be said."""
+        if self.typical is None:
+            raise InvalidInput("The model was registered without a typical row to explain scores by; train it anew.")
+        return contributions(self.scores, features, self.typical).astype(np.float32)
 
 
 def open_model(model: bytes, columns: int) -> OnnxModel:
@@ -43,7 +60,7 @@ def open_model(model: bytes, columns: int) -> OnnxModel:
     opened = OnnxModel(session, _input(session, columns), _output(session), columns)
     for rows in ROWS_TO_WARM_UP:
         _try(opened, rows)
-    return opened
+    return replace(opened, typical=_typical(session, columns), quick_rows=_quick_rows(opened))
 
 
 def _options() -> onnxruntime.SessionOptions:
@@ -76,6 +93,29 @@ def _output(session: Any) -> str:
             f"The model gives {found}; it should give its probabilities as one float tensor (no ZipMap)."
         )
     return str(floats[0])
+
+
+def _quick_rows(model: OnnxModel) -> int:
+    """The warm model's time for one row, and what each further one adds."""
+    seconds = {}
+    for rows in (1, 100):
+        features, started = np.zeros((rows, model.columns), dtype=np.float32), time.perf_counter()
+        model.scores(features)
+        seconds[rows] = time.perf_counter() - started
+    each = max((seconds[100] - seconds[1]) / 99, 1e-7)
+    return max(int((QUICK_SECONDS - seconds[1]) / each), 0)
+
+
+def _typical(session: Any, columns: int) -> Matrix | None:
+    if (given := session.get_modelmeta().custom_metadata_map.get(TYPICAL_ROW)) is None:
+        return None
+    try:
+        row = np.array(json.loads(given), dtype=np.float32)
+    except (ValueError, TypeError) as error:
+        raise CorruptModel(f"The model's typical row is no list of numbers: {given[:100]!r}.") from error
+    if row.shape != (columns,) or not np.isfinite(row).all():
+        raise CorruptModel(f"The model's typical row is {given[:100]!r}; it should be {columns} finite numbers.")
+    return row
 
 
 def _try(model: OnnxModel, rows: int) -> None:

@@ -6,6 +6,7 @@ that minds the workers and the worker: only the worker builds `Serving`, so only
 
 import gc
 import threading
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import bentoml
@@ -34,7 +35,7 @@ class Scores(BaseModel):
     # after 33,000 requests and garbage collections of half a second.
     traffic={"timeout": 1},
     logging={"access": {"enabled": False}},  # the gateway counts and logs; a line a request costs more than the model
-    tracing={"excluded_urls": ["/v1/score/"]},
+    tracing={"excluded_urls": ["/v1/score/", "/v1/retrieve/"]},
     metrics={"enabled": True, "namespace": "bentoml_service"},
 )
 @bentoml.asgi_app(application, path="/v1")
@@ -46,6 +47,7 @@ class Serving:
         application.state.champions = self.champions
         self.champions.recover()
         threading.Thread(target=self.champions.run, name="champions", daemon=True).start()
+        threading.Thread(target=self.champions.run_catalogue, name="catalogue", daemon=True).start()
         family.end_with_parent()
         gc.collect()
         gc.freeze()  # what is here now stays: later collections need not walk it
@@ -81,10 +83,12 @@ def _champions() -> "Champions":
     from infra.settings import Settings
     from services.serving.champions import Champions
     from services.serving.metrics import ServingMetrics
+    from services.serving.stage_one import StageOnes
 
-    settings = Settings.load()
+    settings, metrics = Settings.load(), ServingMetrics()
     source, cache = wiring.model_source(settings), wiring.model_cache(settings)
-    return Champions(source, cache, wiring.clock(settings), ServingMetrics(), systems.names)
+    stage_ones = StageOnes(systems.load, lru_cache(lambda: wiring.catalogue(settings)), metrics)
+    return Champions(source, cache, wiring.clock(settings), metrics, systems.names, stage_ones)
 
 
 def _as_bentoml(error: FlywheelError | ValueError) -> bentoml.exceptions.BentoMLException:

@@ -9,7 +9,7 @@ from collections import Counter
 
 import numpy as np
 
-from contracts.system import Columns, Decision, Floats, Serving
+from contracts.system import Columns, Decision, Evidence, Floats, Serving
 from systems.ad_click.features import PRIOR
 from systems.ad_click.task import AdRequest, AdResponse, ShownAd
 
@@ -36,8 +36,9 @@ def rows(request: AdRequest) -> Columns:
     return columns | {"bid": np.array([ad.bid for ad in request.ads], dtype=np.float64)}
 
 
-def respond(request: AdRequest, rows: Columns, scores: Floats, random: np.random.Generator) -> Decision:
+def respond(request: AdRequest, evidence: Evidence, random: np.random.Generator) -> Decision:
     """The best ads by expected value, the last of which is now and then drawn from all that could stand there."""
+    rows, scores = evidence.rows, evidence.scores
     values = scores * rows["bid"]
     order = np.argsort(-values, kind="stable")
     shown, eligible = _best(order, rows["advertiser_id"], request.slots)
@@ -50,7 +51,7 @@ def respond(request: AdRequest, rows: Columns, scores: Floats, random: np.random
     )
 
 
-def fallback(request: AdRequest, rows: Columns) -> Floats:
+def fallback(request: AdRequest, rows: Columns, features: Columns) -> Floats:
     """The declared click rate of the placement for every ad: the bids then make the order."""
     return np.full(len(rows["ad_id"]), PLACEMENT_RATES.get(request.placement, PRIOR))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import httpx
 
 from contracts.records import RunState
-from contracts.world import Drift
+from contracts.world import Drift, SimulatedOutcome
 from infra import wiring
 from services.client.simulation import Simulation
 from tests.conftest import poll
@@ -23,7 +23,7 @@ def test_a_prediction_is_answered_and_its_outcome_taken(stack: Stack) -> None:
         async with stack.client() as client:
             answer = await client.predict("ad_click", stack.system.task.example)
             item = answer["result"]["ads"][0]["ad_id"]
-            await client.outcome("ad_click", answer["prediction_id"], item, 1.0, stack.clock.now())
+            await client.outcome("ad_click", answer["prediction_id"], SimulatedOutcome(item, 1.0, stack.clock.now()))
             return answer
 
     answer = asyncio.run(once())

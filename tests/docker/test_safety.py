@@ -14,6 +14,7 @@ from tests.docker.conftest import Stack
 from tests.docker.containers import secrets_of
 
 LISTENS = {  # service → the port that it listens on in its networks
+    "console": 8090,
     "evidently": 8000,
     "features-redis": 6379,
     "gateway": 8080,
@@ -29,15 +30,16 @@ LISTENS = {  # service → the port that it listens on in its networks
 }
 WATCHERS = {"probe", "prometheus"}
 REACHES: Mapping[str, set[str]] = {  # service → what it can open a connection to, and nothing else
+    "console": {"gateway", "serving", *WATCHERS},
     "evidently": {"probe"},
     "features-redis": {"gateway", "worker", "probe"},
-    "gateway": {"features-redis", "log-redis", "serving", "worker", "recorder", *WATCHERS},
-    "log-redis": {"gateway", "recorder", *WATCHERS},
+    "gateway": {"console", "features-redis", "log-redis", "serving", "worker", "recorder", *WATCHERS},
+    "log-redis": {"gateway", "recorder", "serving", *WATCHERS},
     "mlflow": {"postgres", "serving", "worker", "probe"},
     "postgres": {"mlflow", "prefect", "probe"},
     "prefect": {"postgres", "worker", *WATCHERS},
-    "recorder": {"log-redis", "gateway", *WATCHERS},
-    "serving": {"mlflow", "gateway", "worker", *WATCHERS},
+    "recorder": {"log-redis", "gateway", "serving", *WATCHERS},
+    "serving": {"console", "mlflow", "log-redis", "recorder", "gateway", "worker", *WATCHERS},
     "worker": {"features-redis", "mlflow", "prefect", "serving", "gateway", *WATCHERS},
 }
 BASH = """for at in {targets}; do
@@ -86,12 +88,13 @@ def test_every_container_is_bounded(inspected: dict[str, dict[str, Any]]) -> Non
         assert host["LogConfig"]["Config"].get("max-size"), name
 
 
-def test_only_five_ports_are_published_and_all_on_loopback(inspected: dict[str, dict[str, Any]]) -> None:
+def test_only_six_ports_are_published_and_all_on_loopback(inspected: dict[str, dict[str, Any]]) -> None:
     published = {
         name: [one for bound in (found["HostConfig"]["PortBindings"] or {}).values() for one in bound]
         for name, found in inspected.items()
     }
     assert {name for name, bound in published.items() if bound} == {
+        "console",
         "gateway",
         "mlflow",
         "prefect",

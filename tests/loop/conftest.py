@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ import systems
 from contracts.ports import Clock
 from contracts.records import ModelVersion
 from contracts.system import System
-from contracts.world import World
+from contracts.world import SimulatedOutcome, World
 from infra import wiring
 from infra.settings import Settings
 from services.client.gateway import GatewayClient
@@ -32,6 +32,11 @@ class Living:
     world: World
     clock: Clock
 
+    def of(self, system: str) -> "Living":
+        """The same stack, as another system's clients see it."""
+        loaded = systems.load(system)
+        return replace(self, system=loaded, world=loaded.world(SEED))
+
     def run(self, deployment: str, **parameters: Any) -> list[str]:
         """Run a deployment to its end; the test fails when it does not complete."""
         return run_deployment(self.settings, deployment, system=self.system.name, **parameters)
@@ -49,7 +54,7 @@ class Living:
     def outcome(self, prediction_id: str, item: str, occurred_at: datetime) -> None:
         async def once() -> None:
             async with self.client() as client:
-                await client.outcome(self.system.name, prediction_id, item, 1.0, occurred_at)
+                await client.outcome(self.system.name, prediction_id, SimulatedOutcome(item, 1.0, occurred_at))
 
         asyncio.run(once())
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+import systems
 from infra.settings import ROOT, machine_environ
 from tests.conftest import settings_in
 
@@ -15,9 +16,10 @@ GAP = re.compile(r"(?:before drift|under drift|after retraining).*?(-?\d\.\d{3})
 
 
 @pytest.mark.timeout(600)
-def test_the_demo_closes_the_loop(tmp_path: Path) -> None:
+@pytest.mark.parametrize("system", systems.names())
+def test_the_whole_loop_goes_round_with_every_system(system: str, tmp_path: Path) -> None:
     settings = settings_in(tmp_path / "state")
-    command = [Path(sys.executable).with_name("flywheel"), "demo", "--stop"]
+    command = [Path(sys.executable).with_name("flywheel"), "demo", system, "--stop", "--rows", "200000"]
     environ = machine_environ() | settings.environ()
     done = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"

@@ -17,8 +17,11 @@ from contracts.system import FeatureView, System
 from infra import wiring
 from infra.settings import ROOT, Settings
 from pipelines.aggregate import STAMP, view_states
+from pipelines.live import with_live_features
 from pipelines.materialize import run
 from tests.conftest import poll, settings_in
+from tests.stores.live_system import CARD, live, payments
+from tests.stores.test_live_features import read as read_live
 from tests.stores.test_online_features import read
 from tests.stores.tiny_system import HOUR, NOON, PAIR, USER, events, tiny, without_redis
 
@@ -165,6 +168,29 @@ def test_a_changed_definition_has_the_view_computed_anew(stack: Settings, clean:
 def test_without_events_there_is_nothing_to_do(stack: Settings) -> None:
     assert materialize(stack, NOON)[-1] == "online: 0 × user, 0 × pair"
     assert read(stack, ("u1", "cats")).degraded == ("pair: missing", "user: missing")
+
+
+def test_live_views_are_filled_from_the_events_of_their_windows(stack: Settings) -> None:
+    system, happened = live(), payments(400, 5 * 3600)
+    assert materialize(stack, NOON - HOUR, system) == [
+        "payments has no events yet.",
+        "online: 0 × usual, 0 × card, 0 × place",
+    ]
+    wiring.events(stack).append(system, happened)
+    for _ in range(2):
+        said = materialize(stack, NOON, system)
+    assert said == ["online: 0 × usual, 7 × card, 9 × place"]
+    rows = happened.drop_duplicates(["card_id", "merchant_id", "country"]).assign(at=NOON.timestamp())
+    found = read_live(stack, rows, system=system)
+    wanted = wiring.feature_store(stack).historical(system, with_live_features(stack, system, rows))
+    assert found.degraded == ()
+    assert np.array_equal(found.matrix, wanted[list(system.features.names)].to_numpy())
+    assert (found.matrix[:, 1:] > 0).any(axis=0).all()
+
+
+def test_a_system_with_live_views_alone_is_materialised(stack: Settings) -> None:
+    wiring.events(stack).append(live(CARD), payments(50, 600))
+    assert materialize(stack, NOON, live(CARD)) == ["online: 7 × card"]
 
 
 def test_shuffling_a_feature_in_redis_changes_what_is_read(stack: Settings) -> None:

@@ -36,8 +36,8 @@ def test_clients_without_end_tell_how_they_do_and_end_when_they_are_told_to(livi
         clients.kill()
         clients.wait()
     assert time.monotonic() - began < 8
-    assert "The world changed: it is under concept drift of strength 1." in said.read_text()
-    assert "The world changed: it is calm." in said.read_text()
+    assert "ad_click: the world changed: it is under concept drift of strength 1." in said.read_text()
+    assert "ad_click: the world changed: it is calm." in said.read_text()
     answered = re.search(r"predictions acknowledged +│ ([\d,]+)", said.read_text())
     assert answered
     assert int(answered[1].replace(",", "")) > 50

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel
@@ -12,10 +12,10 @@ from contracts.records import OutcomeRecord, PredictionRecord
 from contracts.system import (
     Columns,
     Decision,
+    Evidence,
     Feature,
     Features,
     FeatureView,
-    Floats,
     Gate,
     Model,
     Monitoring,
@@ -50,7 +50,7 @@ def rows(request: Request) -> Columns:
     }
 
 
-def no_respond(request: Request, rows: Columns, scores: Floats, random: np.random.Generator) -> Decision:
+def no_respond(request: Request, evidence: Evidence, random: np.random.Generator) -> Decision:
     raise NotImplementedError("no test of the log answers a request")
 
 
@@ -73,7 +73,11 @@ SHOP = System(
     ),
     task=Task("binary_classification", Request, Response, "clicked", "ad_id", {"user": "u1", "ads": ["a1", "a2"]}),
     features=Features(
-        source=Source("views", "view_id", {}),
+        source=Source(
+            "views",
+            "view_id",
+            {"user": "string", "ad_id": "string", "bid": "float", "slot": "integer", "clicked": "float"},
+        ),
         views=(
             FeatureView(
                 "ad",
@@ -138,17 +142,18 @@ def outcome(
     label: float = 1.0,
     after: timedelta = timedelta(minutes=1),
     received: timedelta | None = None,
+    source: Literal["client", "review"] = "client",
 ) -> OutcomeRecord:
     """An outcome `after` noon, received a second later or `received` after noon."""
     received_at = NOON + (after + timedelta(seconds=1) if received is None else received)
-    return OutcomeRecord(prediction_id, "shop", item, label, NOON + after, received_at)
+    return OutcomeRecord(prediction_id, "shop", item, label, NOON + after, received_at, source)
 
 
 def same(left: Any, right: Any) -> bool:
     """Whether two records say the same; strings may be of another numpy type after they were stored."""
     if type(left) is not type(right) or isinstance(left, OutcomeRecord):
         return bool(left == right)
-    plain = ("prediction_id", "system", "at", "model_version", "variant", "request", "result", "degraded")
+    plain = ("prediction_id", "system", "at", "model_version", "variant", "request", "result", "degraded", "review")
     arrays = ("features", "scores", "shown", "propensity")
     return (
         all(getattr(left, name) == getattr(right, name) for name in (*plain, "feature_names"))

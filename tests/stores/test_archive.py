@@ -40,6 +40,7 @@ OWN = [
     "variant",
     "score",
     "propensity",
+    "review",
     "degraded",
 ]
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -201,6 +202,7 @@ OUTCOME = st.builds(
     st.sampled_from([0.0, 1.0]),
     st.sampled_from([timedelta(minutes=m) for m in (-1, 0, 1, 2, 10, 11)]),
     st.sampled_from([timedelta(minutes=m) for m in (1, 5, 30)]),
+    st.sampled_from(["client", "review"]),
 )
 
 
@@ -244,7 +246,7 @@ def test_outcomes_are_read_by_when_they_occurred_each_once_as_first_received(arc
     assert frame["prediction_id"].tolist() == ["p1", "p2"]
     assert frame["label"].tolist() == [1.0, 1.0]
     assert frame["received_at"][0] == (NOON + timedelta(seconds=61)).timestamp()
-    assert list(frame.columns) == ["prediction_id", "item", "label", "occurred_at", "received_at"]
+    assert list(frame.columns) == ["prediction_id", "item", "label", "occurred_at", "received_at", "source"]
 
 
 def _named(system: System, feature: str) -> System:

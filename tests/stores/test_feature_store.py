@@ -16,7 +16,9 @@ from contracts.errors import InvalidInput, NotFound, Unavailable
 from infra.feature_store import FeastFeatureStore, connection_string, watermark_key
 from infra.settings import Settings
 from pipelines.aggregate import STAMP, view_states
+from pipelines.live import live_features
 from tests.conftest import settings_in
+from tests.stores.live_system import CARD, live, payments
 from tests.stores.tiny_system import HOUR, NOON, PAIR, USER, events, rows, tiny, without_redis
 
 
@@ -139,6 +141,32 @@ def test_definitions_are_applied_by_several_at_once(stack: Settings) -> None:
         for done in [pool.submit(FeastFeatureStore(stack).apply, tiny()) for _ in range(8)]:
             done.result()
     assert {view.name for view in sdk(stack).list_feature_views()} == {"tiny__user", "tiny__pair"}
+
+
+def test_live_views_are_not_feasts_and_rows_bring_their_features_along(stack: Settings) -> None:
+    store, system = FeastFeatureStore(stack), live()
+    known = pd.DataFrame({"card_id": ["c1"], STAMP: [NOON - HOUR], "card_mean_6h": [7.0]})
+    store.write(system, "usual", known)
+    brought = live_features(system, CARD, payments(40, 600), payments(40, 600))
+    sought = pd.concat([payments(40, 600), brought], axis=1).assign(place_items_1m=3.0, place_amount_2h=0.1)
+    found = store.historical(system, sought)
+    assert list(found)[-7:] == list(system.features.names)
+    assert (found.dtypes[list(system.features.names)] == np.float32).all()
+    pd.testing.assert_frame_equal(found[list(brought)], brought)
+    assert found["card_mean_6h"].tolist() == [7.0 if card == "c1" else 40.0 for card in sought["card_id"]]
+    assert store.materialize(system, NOON) == {"usual": 1}
+    assert [view.name for view in sdk(stack).list_feature_views()] == ["payments__usual"]
+    with pytest.raises(InvalidInput, match="lack 'card_1m'"):
+        store.historical(system, sought.drop(columns="card_1m"))
+    with pytest.raises(NotFound, match="no feature view named 'card' that has states"):
+        store.write(system, "card", known)
+
+
+def test_a_system_may_have_live_views_alone(store: FeastFeatureStore) -> None:
+    system = live(CARD)
+    sought = pd.concat([payments(9, 60), live_features(system, CARD, payments(9, 60), payments(9, 60))], axis=1)
+    pd.testing.assert_frame_equal(store.historical(system, sought)[list(sought)], sought)
+    assert store.materialize(system, NOON) == {}
 
 
 def test_what_does_not_fit_is_named(store: FeastFeatureStore) -> None:

@@ -12,7 +12,9 @@ import pytest
 from contracts.errors import CorruptModel, NotFound, Unavailable
 from contracts.ports import Registry
 from infra.memory_registry import MemoryRegistry
+from infra.model_bundle import Bundle, pack, unpack
 from infra.registry import MlflowRegistry
+from infra.registry_rest import RestModelSource
 from infra.settings import Settings
 from infra.tracking import Tracker
 from tests.conftest import poll, settings_in
@@ -79,6 +81,27 @@ def test_what_is_registered_is_fetched_as_it_was(world: World, system: str) -> N
     assert (found.version, found.feature_names, found.metrics) == (made.version, NAMES, {"log_loss": 0.25})
     assert found.sha256 == hashlib.sha256(b"onnx bytes").hexdigest()
     assert world.registry.fetch(found) == b"onnx bytes"
+
+
+def test_two_stages_are_registered_and_fetched_as_one(world: World, system: str) -> None:
+    model = pack(Bundle(b"onnx bytes", b"an index"))
+    made = world.register(model, system)
+    assert world.registry.fetch(made) == model
+    [found] = world.registry.versions(system)
+    assert world.registry.fetch(found) == model
+    world.registry.point(system, "champion", world.register(b"one stage", system).version)
+    assert world.registry.fetch(world.registry.resolve(system, "champion")) == b"one stage"
+
+
+def test_what_serving_reads_of_two_stages_is_what_was_registered(server: str, system: str) -> None:
+    world, source = mlflow_at(server), RestModelSource(server)
+    made = world.register(pack(Bundle(b"onnx bytes", b"an index")), system)
+    world.registry.point(system, "champion", made.version)
+    read = source.resolve(system, "champion")
+    assert read is not None
+    assert read == world.registry.resolve(system, "champion")
+    assert unpack(source.fetch(read)) == Bundle(b"onnx bytes", b"an index")
+    source.close()
 
 
 def test_an_alias_that_points_nowhere_resolves_to_none(world: World, system: str) -> None:

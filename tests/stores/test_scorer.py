@@ -5,6 +5,8 @@ import socket
 import struct
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -22,11 +24,13 @@ from infra.memory import MemoryScorer
 from infra.memory_registry import MemoryRegistry
 from infra.model_cache import ModelCache
 from infra.scorer import HttpScorer
+from pipelines.onnx_export import with_typical_row
 from services.serving.app import application
 from services.serving.champions import Champions
 from services.serving.metrics import ServingMetrics
 from tests.conftest import poll
-from tests.unit.serving.onnx_models import NAMES, onnx, rows, truth
+from tests.two_stages import KIOSK, NOON
+from tests.unit.serving.onnx_models import NAMES, bundle, fitted, onnx, retriever, rows, stage_ones, truth
 
 pytestmark = [
     pytest.mark.filterwarnings(
@@ -34,6 +38,8 @@ pytestmark = [
     ),  # uvicorn imports what it never uses here
     pytest.mark.filterwarnings("ignore:websockets.server:DeprecationWarning"),
 ]
+TYPICAL = rows(51)  # whose median is the row that scores are explained by
+Answer = TypeVar("Answer")
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -41,11 +47,14 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Serving's own application with one champion, under uvicorn in a thread."""
     registry = MemoryRegistry()
-    registry.register("tiny", onnx(1), "run", NAMES, {})
+    registry.register("tiny", with_typical_row(onnx(1), TYPICAL), "run", NAMES, {})
     registry.point("tiny", "champion", "1")
-    cache = ModelCache(tmp_path_factory.mktemp("models"))
+    registry.register("kiosk", bundle(2), "run", KIOSK.features.names, {})
+    registry.point("kiosk", "champion", "1")
+    cache, metrics = ModelCache(tmp_path_factory.mktemp("models")), ServingMetrics(CollectorRegistry())
+    names = ("kiosk", "other", "tiny")
     application.state.champions = champions = Champions(
-        registry, cache, SystemClock(), ServingMetrics(CollectorRegistry()), lambda: ("other", "tiny")
+        registry, cache, SystemClock(), metrics, lambda: names, stage_ones(metrics)
     )
     champions.poll()
     listening = socket.create_server(("127.0.0.1", 0))
@@ -63,13 +72,63 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def scorer(request: pytest.FixtureRequest) -> Scorer:
     if request.param == "http":
         return HttpScorer(request.getfixturevalue("url"), timeout=5)
-    return MemoryScorer({"tiny": ("1", lambda features: truth(1, features))})
+    champions = {"tiny": ("1", partial(truth, 1)), "kiosk": ("1", partial(truth, 2))}
+    return MemoryScorer(champions, {"kiosk": retriever(2).candidates}, {"tiny": closed_form})
+
+
+def closed_form(features: Matrix) -> Matrix:
+    """What the features contribute to a linear model's log-odds."""
+    return np.asarray(fitted(1).coef_[0] * (features - np.median(TYPICAL, axis=0)), dtype=np.float32)
 
 
 def test_scores_come_with_the_version_that_gave_them(scorer: Scorer) -> None:
     scored = call(scorer, "tiny", rows(100))
     np.testing.assert_allclose(scored.scores, truth(1, rows(100)), atol=1e-6)
     assert (scored.model_version, scored.scores.dtype) == ("1", np.float64)
+
+
+def test_where_it_is_asked_each_score_comes_with_what_the_features_contributed(scorer: Scorer) -> None:
+    scored = call(scorer, "tiny", rows(5), explain=True)
+    assert scored.contributions is not None
+    np.testing.assert_allclose(scored.contributions, closed_form(rows(5)), atol=1e-3)
+    np.testing.assert_allclose(scored.scores, truth(1, rows(5)), atol=1e-6)
+    assert call(scorer, "tiny", rows(5)).contributions is None
+
+
+def test_what_cannot_be_explained_is_not_answered(url: str) -> None:
+    with pytest.raises(Unavailable, match="At most 20 rows"):
+        call(HttpScorer(url, timeout=5), "tiny", rows(21), explain=True)
+
+
+def test_stage_one_finds_candidates_and_names_the_version_that_shall_rank_them(scorer: Scorer) -> None:
+    found = asked(scorer, lambda: scorer.retrieve("kiosk", {"user_id": "u7"}, NOON))
+    expected = retriever(2).candidates({"user_id": "u7"}, NOON.timestamp())
+    assert found.model_version == "1"
+    assert {name: values.tolist() for name, values in found.rows.items()} == {
+        name: values.tolist() for name, values in expected.items()
+    }
+    assert {name: values.dtype.kind for name, values in found.rows.items()} == dict.fromkeys(expected, "O") | {
+        "similarity": "f"
+    }
+
+
+def test_the_version_named_scores_or_none_does(scorer: Scorer) -> None:
+    scored = asked(scorer, lambda: scorer.score("tiny", rows(3), "1"))
+    np.testing.assert_allclose(scored.scores, truth(1, rows(3)), atol=1e-6)
+    with pytest.raises(Unavailable, match="Version 2 of tiny does not serve any more"):
+        asked(scorer, lambda: scorer.score("tiny", rows(3), "2"))
+
+
+def test_without_a_champion_there_are_no_candidates(scorer: Scorer) -> None:
+    with pytest.raises(NoChampion):
+        asked(scorer, lambda: scorer.retrieve("other", {}, NOON))
+
+
+def test_what_stage_one_fails_on_is_unavailable(url: str) -> None:
+    """What serving's framework answers to a defect; the connection is of use to the next call."""
+    scorer = HttpScorer(url, timeout=5)
+    with pytest.raises(Unavailable, match="has no stage one"):
+        asked(scorer, lambda: scorer.retrieve("tiny", {}, NOON))
 
 
 @pytest.mark.parametrize("system", ["other", "never heard of/../ it\r\n"])
@@ -212,16 +271,22 @@ def test_what_is_no_answer_is_unavailable(nonsense: bytes) -> None:
     against(speaks, check)
 
 
-def call(scorer: Scorer, system: str, features: Matrix) -> Scored:
-    async def once() -> Scored:
+def asked(scorer: Scorer, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """What one call gives, in an event loop of its own."""
+
+    async def once() -> Answer:
         try:
-            return await scorer.score(system, features)
+            return await ask()
         finally:
             if isinstance(scorer, HttpScorer):
                 await scorer.aclose()
                 await asyncio.sleep(0)  # the transports close in the loop's next turn
 
     return asyncio.run(once())
+
+
+def call(scorer: Scorer, system: str, features: Matrix, explain: bool = False) -> Scored:
+    return asked(scorer, lambda: scorer.score(system, features, explain=explain))
 
 
 def against(serve: Serve, check: Callable[[int], Awaitable[None]]) -> None:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 import systems
-from contracts.system import System
+from contracts.system import Evidence, System
 from pipelines.aggregate import empty_values
 from systems.ad_click.features import BUCKETS, buckets
 from systems.ad_click.model import ForgettingTrees
@@ -74,7 +74,7 @@ def test_a_request_as_large_as_allowed_is_taken() -> None:
 
 def answer(system: System, request: AdRequest, scores: list[float], seed: int = 0) -> Any:
     rows = system.serving.rows(request)
-    return system.serving.respond(request, rows, np.array(scores), np.random.default_rng(seed))
+    return system.serving.respond(request, Evidence(rows, {}, np.array(scores)), np.random.default_rng(seed))
 
 
 def calm_seed() -> int:
@@ -120,7 +120,7 @@ def test_propensities_are_how_often_a_row_really_stands_in_its_place(system: Sys
     random = np.random.default_rng(1)
     rows, scores = system.serving.rows(request), np.linspace(0.4, 0.1, 8)
     for _ in range(pages):
-        decision = system.serving.respond(request, rows, scores, random)
+        decision = system.serving.respond(request, Evidence(rows, {}, scores), random)
         assert decision.propensity[:-1].tolist() == [1.0, 1.0]
         last = int(decision.shown[-1])
         seen[last] += 1
@@ -134,9 +134,9 @@ def test_propensities_are_how_often_a_row_really_stands_in_its_place(system: Sys
 
 def test_the_fallback_answers_by_placement(system: System) -> None:
     request = AdRequest.model_validate(body(ad(1), ad(2), placement="top"))
-    assert system.serving.fallback(request, system.serving.rows(request)).tolist() == [PLACEMENT_RATES["top"]] * 2
+    assert system.serving.fallback(request, system.serving.rows(request), {}).tolist() == [PLACEMENT_RATES["top"]] * 2
     unknown = AdRequest.model_validate(body(ad(1), placement="a place of my own"))
-    assert 0 < system.serving.fallback(unknown, system.serving.rows(unknown))[0] < 1
+    assert 0 < system.serving.fallback(unknown, system.serving.rows(unknown), {})[0] < 1
 
 
 def test_buckets_are_the_same_in_every_process() -> None:

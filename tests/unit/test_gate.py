@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from contracts.errors import InvalidInput
 from contracts.system import Gate
-from pipelines.gate import Judgement, interval, judge
+from pipelines.gate import Judgement, Rows, interval, judge
 
 GATE = Gate(min_rows=2_000, margin=0.002, slice_margin=0.01, min_slice_rows=500)
 NO_SLICES: dict[str, Any] = {}
@@ -31,7 +31,7 @@ class Case:
         return 1 / (1 + np.exp(-(self.logit + noise * self.noise)))
 
     def judge(self, candidate, champion=None, slices=NO_SLICES, gate: Gate = GATE) -> Judgement:  # type: ignore[no-untyped-def]
-        return judge(gate, self.y, candidate, champion, self.baselines, slices)
+        return judge(gate, Rows(self.y, slices), candidate, champion, self.baselines)
 
 
 def test_a_first_model_that_beats_its_baselines_passes() -> None:
@@ -126,7 +126,7 @@ def test_the_interval_covers_the_true_mean_as_often_as_it_says() -> None:
     generator = np.random.default_rng(3)
     covered = 0
     for _ in range(200):
-        found = interval(generator.exponential(1.0, 500), 0.95, 200)
+        found = interval(generator.exponential(1.0, 500), replace(GATE, resamples=200))
         covered += found.low <= 1.0 <= found.high
     assert 0.9 <= covered / 200 <= 0.99
 

@@ -41,8 +41,9 @@ def write(path: Path, system: System, world: World, at: datetime, most: int, can
 
 
 def rows_of(system: System, body: Body) -> Columns:
-    """The rows that the gateway would make of a body."""
-    return system.serving.rows(system.task.request.model_validate(body))
+    """The rows that the gateway would make of a body; none where stage one finds them."""
+    request = system.task.request.model_validate(body)
+    return {} if system.serving.rows is None else system.serving.rows(request)
 
 
 class Candidates:
@@ -91,8 +92,8 @@ class Candidates:
 
 def candidates_field(system: System, bodies: Sequence[Body]) -> str:
     """The field of a request whose entries become its rows; InvalidInput where there is no such field, or two."""
-    fields = [name for name, value in bodies[0].items() if isinstance(value, list)]
-    if system.task.item is not None:
+    fields = [name for name, value in bodies[0].items() if isinstance(value, list) and system.serving.rows]
+    if fields and system.task.item is not None:
         counts = [len(rows_of(system, body)[system.task.item]) for body in bodies[:20]]
         fields = [name for name in fields if [len(body[name]) for body in bodies[:20]] == counts]
     if system.task.item is None or len(fields) != 1:

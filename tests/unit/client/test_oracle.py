@@ -1,5 +1,6 @@
 """Served scores and the world's own, normalised alike over the same rows."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 from infra.memory_archive import MemoryArchive
 from services.client.oracle import quality
 from tests.stores.log_records import NOON, SHOP, outcome, prediction
+
+HOUR = timedelta(hours=1)
 
 
 class Fair:
@@ -20,21 +23,32 @@ class Fair:
 def test_scores_are_held_against_the_worlds_own() -> None:
     archive = MemoryArchive()
     served = prediction("a", at=NOON)
-    shown = served.rows["ad_id"][served.shown[0]]
-    archive.append([served, outcome("a", item=shown)])
-    until = NOON + timedelta(hours=1)
-    found = quality(archive, SHOP, Fair(), NOON, until)  # type: ignore[arg-type]  # the half of a World that is asked
-    rows = archive.labelled(SHOP, NOON, until, until)
-    labels, scores = rows["clicked"].to_numpy(), rows["score"].to_numpy()
-    entropy = -np.mean(labels * np.log(labels.mean()) + (1 - labels) * np.log(1 - labels.mean()))
+    archive.append([served, outcome("a", item=served.rows["ad_id"][served.shown[0]])])
+    found = quality(archive, SHOP, Fair(), NOON, NOON + HOUR)  # type: ignore[arg-type]  # the half of a World that is asked
+    scores = archive.labelled(SHOP, NOON, NOON + HOUR, NOON + HOUR)["score"].to_numpy()
     assert found is not None
-    assert found.rows == len(rows)
-    assert found.oracle == pytest.approx(np.log(2) / entropy)
-    assert found.served == pytest.approx(-np.mean(np.log(np.where(labels == 1, scores, 1 - scores))) / entropy)
-    assert found.gap == pytest.approx(found.served - found.oracle)
+    assert found.rows == len(served.shown)
+    assert found.oracle == pytest.approx(1.0)  # it knows no more than the base rate
+    assert found.served == pytest.approx(-np.mean(np.log(scores) / 2 + np.log(1 - scores) / 2) / np.log(2))
+    assert found.gap == found.served - found.oracle
+    assert found.gap > 0
 
 
-def test_one_kind_of_label_alone_says_nothing() -> None:
+def test_rows_that_were_let_through_by_chance_count_for_those_that_were_not() -> None:
     archive = MemoryArchive()
-    archive.append([prediction("a", at=NOON)])
-    assert quality(archive, SHOP, Fair(), NOON, NOON + timedelta(hours=1)) is None  # type: ignore[arg-type]  # see above
+    served = prediction("a", at=NOON)
+    archive.append([replace(served, propensity=np.array([1.0] + [0.02] * (len(served.shown) - 1)))])
+    plain = quality(archive, SHOP, Fair(), NOON, NOON + HOUR)  # type: ignore[arg-type]  # see above
+    censored = replace(SHOP, task=replace(SHOP.task, censored=True))
+    weighted = quality(archive, censored, Fair(), NOON, NOON + HOUR)  # type: ignore[arg-type]  # see above
+    rows = archive.labelled(SHOP, NOON, NOON + HOUR, NOON + HOUR)
+    scores, weights = rows["score"].to_numpy(), np.where(rows["place"] == 0, 1.0, 50.0)
+    losses = -(np.log(scores) / 2 + np.log(1 - scores) / 2) / np.log(2)
+    assert plain is not None
+    assert weighted is not None
+    assert weighted.served == pytest.approx(np.average(losses, weights=weights))
+    assert weighted.served != pytest.approx(plain.served)
+
+
+def test_where_nothing_was_served_there_is_nothing_to_say() -> None:
+    assert quality(MemoryArchive(), SHOP, Fair(), NOON, NOON + HOUR) is None  # type: ignore[arg-type]  # see above

@@ -37,7 +37,7 @@ class Gateway:
             raise self.fault
         return {"prediction_id": f"p{next(self.names)}", "model_version": "1", "degraded": [], "result": {}}
 
-    async def outcome(self, system: str, name: str, item: str | None, label: float, occurred_at: datetime) -> None:
+    async def outcome(self, system: str, name: str, outcome: SimulatedOutcome) -> None:
         self.tries[name] += 1
         if fault := self.fault or self.fault_of_outcomes:
             raise fault

@@ -12,7 +12,7 @@ import pytest
 
 import systems
 from contracts.errors import Unavailable
-from contracts.records import OutcomeRecord, PredictionRecord
+from contracts.records import ItemRecord, OutcomeRecord, PredictionRecord
 from contracts.system import Columns, Matrix, System
 from infra.clock import ManualClock
 from infra.log_codec import decode
@@ -37,7 +37,7 @@ class Hanging:
     async def online(self, system: System, rows: Columns, now: datetime) -> NoReturn:
         await self.hang()
 
-    async def score(self, system: str, features: Matrix) -> NoReturn:
+    async def score(self, system: str, features: Matrix, *_: object) -> NoReturn:
         await self.hang()
 
     async def recall(self, system: str, key: str) -> NoReturn:
@@ -59,7 +59,7 @@ class Down:
     async def online(self, system: System, rows: Columns, now: datetime) -> NoReturn:
         self.refuse()
 
-    async def score(self, system: str, features: Matrix) -> NoReturn:
+    async def score(self, system: str, features: Matrix, *_: object) -> NoReturn:
         self.refuse()
 
     async def recall(self, system: str, key: str) -> NoReturn:
@@ -69,6 +69,9 @@ class Down:
         self.refuse()
 
     async def append_outcome(self, outcome: OutcomeRecord) -> NoReturn:
+        self.refuse()
+
+    async def append_item(self, item: ItemRecord) -> NoReturn:
         self.refuse()
 
 

@@ -53,7 +53,7 @@ async def test_without_a_model_the_declared_fallback_answers_in_time(quick: Worl
     assert "ad: missing" in answer.json()["degraded"]
     assert seconds < DEADLINE + SLACK
     rows = quick.logged()[0].rows
-    declared = quick.system.serving.fallback(quick.system.task.request.model_validate(quick.request()), rows)
+    declared = quick.system.serving.fallback(quick.system.task.request.model_validate(quick.request()), rows, {})
     assert quick.logged()[0].scores.tolist() == declared.tolist()
 
 

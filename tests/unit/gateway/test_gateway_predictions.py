@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from contracts.records import PredictionRecord
+from contracts.system import Evidence
+from services.gateway.predict import named
 from tests.unit.gateway.conftest import NOW, World
 
 pytestmark = pytest.mark.anyio
@@ -70,7 +72,8 @@ async def test_the_same_prediction_id_explores_the_same(world: World) -> None:
     (record,) = world.logged()
     request = world.system.task.request.model_validate(record.request)
     random = np.random.default_rng(int(answer["prediction_id"], 16))
-    again = world.system.serving.respond(request, record.rows, record.scores, random)
+    evidence = Evidence(record.rows, named(world.system, record.features), record.scores)
+    again = world.system.serving.respond(request, evidence, random)
     assert again.result.model_dump(mode="json") == answer["result"]
     assert again.propensity.tolist() == record.propensity.tolist()
 

@@ -14,7 +14,7 @@ from infra.memory_registry import MemoryRegistry
 from infra.model_cache import ModelCache
 from services.serving.champions import Champions, Standing
 from services.serving.metrics import ServingMetrics
-from tests.unit.serving.onnx_models import NAMES, onnx, rows, truth
+from tests.unit.serving.onnx_models import NAMES, onnx, rows, stage_ones, truth
 
 
 class Registry(MemoryRegistry):
@@ -53,7 +53,12 @@ class World:
         self.metrics = CollectorRegistry()
         metrics = ServingMetrics(self.metrics)
         self.champions = Champions(
-            self.registry, ModelCache(self.folder), self.clock, metrics, lambda: ("other", "tiny")
+            self.registry,
+            ModelCache(self.folder),
+            self.clock,
+            metrics,
+            lambda: ("other", "tiny"),
+            stage_ones(metrics),
         )
         self.champions.recover()
 

@@ -7,12 +7,14 @@ from typing import Any
 
 import httpx
 import numpy as np
+import orjson
 import pytest
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Mount
 
+from infra.candidates_codec import decode
 from infra.clock import SystemClock
 from infra.memory_registry import MemoryRegistry
 from infra.model_cache import ModelCache
@@ -20,9 +22,11 @@ from services.serving.app import application
 from services.serving.border import BODY_BYTES, Border
 from services.serving.champions import Champions
 from services.serving.metrics import ServingMetrics
-from tests.unit.serving.onnx_models import NAMES, onnx, rows, truth
+from tests.two_stages import KIOSK
+from tests.unit.serving.onnx_models import NAMES, bundle, onnx, retriever, rows, stage_ones, truth
 
 RAW = {"content-type": "application/octet-stream", "x-columns": "3"}
+AS_JSON = {"content-type": "application/json"}
 
 
 class Client:
@@ -47,8 +51,11 @@ def client(tmp_path: Path) -> Client:
     registry = MemoryRegistry()
     registry.register("tiny", onnx(1), "run", NAMES, {})
     registry.point("tiny", "champion", "1")
+    registry.register("kiosk", bundle(2), "run", KIOSK.features.names, {})
+    registry.point("kiosk", "champion", "1")
     metrics = ServingMetrics(CollectorRegistry())
-    champions = Champions(registry, ModelCache(tmp_path), SystemClock(), metrics, lambda: ("tiny",))
+    cache, names = ModelCache(tmp_path), ("kiosk", "tiny")
+    champions = Champions(registry, cache, SystemClock(), metrics, lambda: names, stage_ones(metrics))
     champions.poll()
     application.state.champions = champions
     return Client(Starlette(routes=[Mount("/v1", application)], middleware=[Middleware(Border)]))
@@ -63,7 +70,7 @@ def test_raw_rows_are_scored(client: Client) -> None:
 @pytest.mark.parametrize(
     ("path", "headers", "body", "code", "said"),
     [
-        ("score/tny", {}, bytes(12), 404, "Known: tiny"),
+        ("score/tny", {}, bytes(12), 404, "Known: kiosk, tiny"),
         ("score/tiny", {"x-columns": "4"}, bytes(16), 422, "takes 3 features a row, not 4"),
         ("score/tiny", {"x-columns": "0"}, bytes(12), 422, "X-Columns is '0'"),
         ("score/tiny", {"x-columns": "three"}, bytes(12), 422, "X-Columns is 'three'"),
@@ -81,6 +88,42 @@ def test_what_is_not_taken_is_refused_in_one_sentence(
     answer = client.post(f"/v1/{path}", content=body, headers={**RAW, **headers})
     assert answer.status_code == code
     assert said in answer.json()["error"]
+
+
+def test_stage_one_answers_with_candidates_and_the_version_to_score_them(client: Client) -> None:
+    answer = client.post("/v1/retrieve/kiosk", content=b'{"request": {"user_id": "u7"}, "at": 1.7e9}', headers=AS_JSON)
+    expected = retriever(2).candidates({"user_id": "u7"}, 1.7e9)
+    assert answer.headers["x-model-version"] == "1"
+    assert decode(answer.content)["film_id"].tolist() == expected["film_id"].tolist()
+    assert client.get("/v1/models").json()["kiosk"]["stage_one"] == {"items_told": 0, "heard": None, "last_error": None}
+
+
+@pytest.mark.parametrize(
+    ("system", "body", "code", "said"),
+    [
+        ("tny", {"request": {}, "at": 1}, 404, "Known: kiosk, tiny"),
+        ("tiny", {"request": {}, "at": 1}, 503, "tiny version 1 has no stage one"),
+        ("kiosk", {"request": {}}, 422, "not {request, at} in JSON: KeyError: 'at'"),
+        ("kiosk", {"request": 7, "at": 1}, 422, "in JSON: TypeError"),
+        ("kiosk", {"request": {}, "at": "now"}, 422, "in JSON: ValueError"),
+        ("kiosk", [], 422, "in JSON: TypeError"),
+        ("kiosk", b"{", 422, "in JSON: JSONDecodeError"),
+        ("kiosk", b'{"request": {}, "at": 1e999}', 422, "in JSON"),
+    ],
+)
+def test_what_stage_one_cannot_be_asked_is_refused(
+    client: Client, system: str, body: Any, code: int, said: str
+) -> None:
+    content = body if isinstance(body, bytes) else orjson.dumps(body)
+    answer = client.post(f"/v1/retrieve/{system}", content=content, headers=AS_JSON)
+    assert answer.status_code == code
+    assert said in answer.json()["error"]
+
+
+def test_a_version_that_does_not_serve_scores_nothing(client: Client) -> None:
+    for version, code in (("1", 200), ("2", 503)):
+        answer = client.post("/v1/score/tiny", content=rows(1).tobytes(), headers={**RAW, "x-version": version})
+        assert answer.status_code == code
 
 
 def test_a_body_of_unknown_length_is_refused(client: Client) -> None:

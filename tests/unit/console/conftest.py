@@ -1,0 +1,132 @@
+"""A console in this process, before a gateway in this process: only the network between them is left out."""
+
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import uvicorn
+from pydantic import BaseModel
+from starlette.types import ASGIApp
+
+import systems
+from contracts.system import Decision, System
+from infra.clock import ManualClock
+from infra.settings import Settings
+from services.console.app import Parts, build
+from services.console.gateway import Gateway
+from services.console.serving import Serving
+from services.console.session import Sessions
+from services.gateway.app import build as gateway_of
+from services.gateway.catalogue import Catalogue
+from tests.conftest import poll
+from tests.unit.gateway.conftest import KEY, NOW, World
+
+CONSOLE = "http://127.0.0.1:8090"
+
+
+class Result(BaseModel):
+    score: float
+    decision: str
+    reasons: list[dict[str, Any]]
+
+
+def payments() -> System:
+    """A system without items that wants a person to look at every answer, which has reasons in words."""
+    own = systems.load("ad_click")
+
+    def respond(request: Any, evidence: Any, random: Any) -> Decision:
+        reasons = [{"feature": "amount", "words": "A much higher amount than this card's usual <b>ones</b>"}]
+        result = Result(score=float(evidence.scores[0]), decision="review", reasons=reasons)
+        return Decision(result, np.array([], dtype=np.int64), np.array([]), review=True)
+
+    task = replace(own.task, item=None, target="fraud", response=Result)
+    return replace(own, name="payments", task=task, serving=replace(own.serving, respond=respond))
+
+
+@dataclass
+class Desk:
+    """The parts, and clients of both sides."""
+
+    settings: Settings
+    world: World
+    now: float = 1.8e9
+    champions: Any = field(default_factory=lambda: {"payments": {"model_version": "7", "last_error": None}})
+    gateway_down: bool = False
+
+    def gateway(self) -> Gateway:
+        made = gateway_of(self.world.platform(), self.world.catalogue, self.world.limits)
+        return Gateway("http://gateway", KEY, down() if self.gateway_down else httpx.ASGITransport(made))
+
+    def serving(self) -> Serving:
+        def answer(request: httpx.Request) -> httpx.Response:
+            if self.champions is None:
+                raise httpx.ConnectError("refused")
+            return httpx.Response(200, json=self.champions)
+
+        return Serving("http://serving", httpx.MockTransport(answer))
+
+    @asynccontextmanager
+    async def stranger(self) -> AsyncIterator[httpx.AsyncClient]:
+        """A browser without a session."""
+        parts = Parts(self.settings, self.gateway(), self.serving(), self.world.clock)
+        app = build(parts, Sessions(KEY, lambda: self.now))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=CONSOLE) as client, parts.gateway:
+            yield client
+
+    @asynccontextmanager
+    async def browser(self) -> AsyncIterator[httpx.AsyncClient]:
+        """A browser that has signed in."""
+        async with self.stranger() as client:
+            assert (await client.post("/login", data={"key": KEY})).status_code == 303
+            yield client
+
+    async def predict(self, system: str = "payments") -> str:
+        """One prediction's id."""
+        async with self.world.client() as client:
+            answer = await client.post(f"/v1/systems/{system}/predictions", json=self.world.request())
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["prediction_id"])
+
+
+@contextmanager
+def serving(app: ASGIApp) -> Iterator[str]:
+    """The application under uvicorn in a thread, at this address."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+    thread.start()
+    poll(lambda: server.started, what="uvicorn")
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    server.should_exit = True
+    thread.join(10)
+
+
+def down() -> httpx.MockTransport:
+    """Nobody listens there."""
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    return httpx.MockTransport(refuse)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    known = {each.name: each for each in (systems.load("ad_click"), payments())}
+    broken = {"wreck": "System 'wreck' has no <task.py>; add it."}
+    world = World(Catalogue(known, broken), clock=ManualClock(NOW))
+    for name in known:
+        world.scorer.champions[name] = ("7", lambda X: np.full(len(X), 0.734, dtype=np.float64))
+    return Desk(Settings(state_dir=tmp_path), world)
