@@ -124,14 +124,16 @@ def _beside_history(system: System, settings: Settings, logged: pd.DataFrame, no
     older = history(system, settings, wiring.feature_store(settings), now)
     older = older[older[AT] < logged[AT].min()].assign(place=-1, propensity=np.nan)
     shared = [name for name in logged if name in older]
-    return pd.concat([older[shared], logged[shared]], ignore_index=True)
+    both: pd.DataFrame = pd.concat([older[shared], logged[shared]], ignore_index=True)
+    return both
 
 
 def _with_stage_one(system: System, frame: pd.DataFrame) -> pd.DataFrame:
     """History knows nothing of stage one: until it is fitted (pipelines/retrieval.py), zeros stand for what it says."""
     if (retrieval := system.model.retrieval) is None:
         return frame
-    return frame.assign(**dict.fromkeys(retrieval.columns, 0.0))
+    filled: pd.DataFrame = frame.assign(**dict.fromkeys(retrieval.columns, 0.0))
+    return filled
 
 
 def assemble(system: System, frame: pd.DataFrame, source: str) -> TrainingRows:
