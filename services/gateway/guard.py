@@ -18,7 +18,7 @@ OPEN = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"})
 OPEN_FOLDER = "/docs/"  # the page's scripts
 SYSTEMS = "/v1/systems/"
 MOST_IN_FLIGHT = 256  # a second of Redis and serving hanging, at the rates this machine can take, fits in
-BESIDE_OTHERS = 32  # … of one system while others are asked too: more only wait for each other, and make these wait
+BESIDE_OTHERS = 16  # … of one system while others are asked too: more only wait for each other, and make these wait
 REMEMBERED = 1.0  # seconds for which a system that was asked counts as one that is
 
 

@@ -20,7 +20,7 @@ from services.client.gateway import GatewayClient
 from services.client.simulation import Simulation
 from tests.docker.containers import Containers, engine_fault
 
-SEED, SPEED, LEAD_HOURS = 7, 240, 240
+SEED, SPEED, LEAD_HOURS, ROWS = 7, 240, 240, 150_000
 FAULT = engine_fault()
 MEASURED: dict[str, str] = {}
 
@@ -71,6 +71,7 @@ def stack(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory)
     """`docker compose up --wait` from nothing, its clock fast, and all of it removed afterwards."""
     folder, say = tmp_path_factory.mktemp("docker"), _teller(pytestconfig)
     clock = {"FLYWHEEL_CLOCK_SPEED": str(SPEED), "FLYWHEEL_CLOCK_LEAD_HOURS": str(LEAD_HOURS)}
+    clock["FLYWHEEL_BOOTSTRAP_ROWS"] = str(ROWS)
     containers = Containers.on_free_ports(folder, **clock)
     containers.remove()  # what a run that was killed left
     try:
@@ -78,8 +79,8 @@ def stack(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory)
         started = time.monotonic()
         containers.compose("build", timeout=1800)
         MEASURED["image built"] = f"{time.monotonic() - started:.0f} s, {_image_size()} on this base"
-        say("starting the stack and training a first model ...")
-        MEASURED["first start, a first model trained and serving"] = f"{containers.up():.0f} s"
+        say("starting the stack and training a first model of every system ...")
+        MEASURED["first start, a first model of every system trained and serving"] = f"{containers.up():.0f} s"
         with closing(RestModelSource(containers.settings.mlflow)) as models:
             yield _seen(containers, folder, models)
     finally:

@@ -14,7 +14,7 @@ from infra.settings import ROOT, Settings
 from tests.conftest import free_ports
 
 PROJECT = "flywheel-test"
-PUBLISHED = ("gateway", "mlflow", "prefect", "evidently", "prometheus")
+PUBLISHED = ("gateway", "mlflow", "prefect", "evidently", "prometheus", "console")
 PATIENCE = 600.0  # seconds that one call of Docker's may take; the first one builds the image
 
 

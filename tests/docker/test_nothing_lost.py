@@ -19,7 +19,7 @@ ON_THE_PATH = {"gateway", "features-redis", "log-redis", "serving"}  # without t
 KILL_ALL = "kill -9 -1"  # every process of the container but its init, which then ends
 SERVICES = [
     *("gateway", "serving", "features-redis", "log-redis", "recorder", "worker"),
-    *("postgres", "mlflow", "prefect", "evidently", "prometheus", "probe"),
+    *("postgres", "mlflow", "prefect", "evidently", "console", "prometheus", "probe"),
 ]
 
 

@@ -56,7 +56,7 @@ def test_copies_that_differ_are_refused_by_name(places: Places) -> None:
     copy = places.secrets / "clients" / "api_key"
     copy.unlink()
     copy.write_text("another")
-    with pytest.raises(SetupError, match=r"^The services clients, gateway hold different copies of api_key; "):
+    with pytest.raises(SetupError, match=r"^The services clients, console, gateway hold different copies of api_key; "):
         share_secrets(places.secrets)
 
 
