@@ -18,6 +18,7 @@ from services.client.simulation import Simulation
 from tests.conftest import poll
 from tests.loop.conftest import Living, settle
 
+pytestmark = pytest.mark.timeout(900)  # the first one waits for everybody's first model
 VICTIM = "fraud_detection"  # the one that is given bad models and floods
 WIDTH = 4096  # of the slow model's layers: some 10 ms each, for a row
 Everybody = Mapping[str, Living]
