@@ -17,7 +17,7 @@ from systems.video_recommendation.training import ScaledLogisticRegression
 
 SHARE, FIRST = 0.75, 101  # no choice was made by looking at these splits
 HERE = Path(__file__).resolve().parents[1]
-Folder = Annotated[Path, typer.Argument(envvar="FLYWHEEL_MOVIELENS", help="of your own copy: u.data and u.item")]
+Folder = Annotated[Path, typer.Argument(envvar="MOVIELENS_100K", help="of your own copy: u.data and u.item")]
 
 
 def main(folder: Folder = HERE.parent / "shared" / "data" / "ml-100k", seed: int = FIRST, splits: int = 5) -> None:

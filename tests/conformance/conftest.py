@@ -30,7 +30,7 @@ def made(where: Path) -> Iterator[System]:
                 del sys.modules[name]
 
 
-@pytest.fixture(scope="session", params=[*systems.names(), MADE])
+@pytest.fixture(scope="package", params=[*systems.names(), MADE])
 def sample(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
     if request.param == MADE:
         with made(tmp_path_factory.mktemp("systems")) as fresh:

@@ -12,10 +12,10 @@ from infra.settings import ROOT
 from systems.video_recommendation import movielens
 from systems.video_recommendation.movielens import Ratings, Scores
 
-DATA = Path(os.environ.get("FLYWHEEL_MOVIELENS", ROOT.parent / "shared" / "data" / "ml-100k"))
+DATA = Path(os.environ.get("MOVIELENS_100K", ROOT.parent / "shared" / "data" / "ml-100k"))
 
 real = pytest.mark.skipif(
-    not DATA.exists(), reason="MovieLens 100K is neither at ../shared/data/ml-100k nor where FLYWHEEL_MOVIELENS says"
+    not DATA.exists(), reason="MovieLens 100K is neither at ../shared/data/ml-100k nor where MOVIELENS_100K says"
 )
 
 
