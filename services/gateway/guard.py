@@ -3,9 +3,11 @@
 Rate and requests in flight are each system's own: a flood of one is refused at the door, and leaves the others alone.
 """
 
+import asyncio
 import hmac
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from time import monotonic
 
 from starlette.datastructures import Headers
@@ -18,7 +20,9 @@ OPEN = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"})
 OPEN_FOLDER = "/docs/"  # the page's scripts
 SYSTEMS = "/v1/systems/"
 MOST_IN_FLIGHT = 256  # a second of Redis and serving hanging, at the rates this machine can take, fits in
-BESIDE_OTHERS = 16  # … of one system while others are asked too: more only wait for each other, and make these wait
+BESIDE_OTHERS = 16  # … predictions of one system while others are asked too …
+AT_ONCE = 4  # … of which so many are worked on, and the others wait: each that is worked on makes everybody wait
+PREDICTIONS = "/predictions"
 REMEMBERED = 1.0  # seconds for which a system that was asked counts as one that is
 
 
@@ -34,15 +38,14 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in OPEN or scope["path"].startswith(OPEN_FOLDER):
-            return await self.app(scope, receive, send)
+            await self.app(scope, receive, send)
+            return
         self._check_key(scope)
         system = self._system(scope["path"])
         self._check_rate(system)
-        self.crowd.enter(system)
-        try:
+        group = system if scope["path"].endswith(PREDICTIONS) else ""  # an outcome costs little, and many come at once
+        async with self.crowd.place(group):
             await self.app(scope, receive, send)
-        finally:
-            self.crowd.leave(system)
 
     def _system(self, path: str) -> str:
         """The system that is asked; a client's own words are never remembered."""
@@ -68,27 +71,39 @@ class Guard:
 
 
 class Crowd:
-    """Requests in flight, by system. One that is alone may have them all; beside others it has its share."""
+    """Requests in flight, predictions by system. A system that is alone may have them all; beside others it has its
+    share of predictions."""
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.inside: Counter[str] = Counter()
         self._asked: dict[str, float] = {}
+        self._turns: dict[str, asyncio.Semaphore] = {}
 
-    def enter(self, system: str) -> None:
-        """One more; a Refusal when there are too many."""
-        now, total = monotonic(), self.inside.total()
+    @asynccontextmanager
+    async def place(self, system: str) -> AsyncIterator[None]:
+        """A place for one more, perhaps after a wait for others of its system; a Refusal when there are too many."""
+        now, own = monotonic(), self.inside[system]
         self._asked[system] = now
-        if total >= self.most:
-            raise Refusal(503, "overloaded", f"The gateway is answering {total} requests already; try later.")
-        if (own := self.inside[system]) >= BESIDE_OTHERS and self._others(system, now):
-            raise Refusal(
-                503, "overloaded", f"The gateway is answering {own} requests for {system} beside others'; try later."
-            )
+        beside = bool(system) and self._others(system, now)
+        self._check(system, own, beside)
         self.inside[system] += 1
+        try:
+            if not beside:
+                yield
+                return
+            async with self._turns.setdefault(system, asyncio.Semaphore(AT_ONCE)):
+                yield
+        finally:
+            self.inside[system] -= 1
 
-    def leave(self, system: str) -> None:
-        self.inside[system] -= 1
+    def _check(self, system: str, own: int, beside: bool) -> None:
+        if (total := self.inside.total()) >= self.most:
+            raise Refusal(503, "overloaded", f"The gateway is answering {total} requests already; try later.")
+        if beside and own >= BESIDE_OTHERS:
+            raise Refusal(
+                503, "overloaded", f"The gateway is making {own} predictions of {system} beside others'; try later."
+            )
 
     def _others(self, system: str, now: float) -> bool:
         """Whether another system is asked, too."""
