@@ -11,10 +11,10 @@ events (`infra/live_features.py`), and their features are computed here (`infra/
 
 import asyncio
 import struct
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
 import mmh3
@@ -37,6 +37,7 @@ FLOAT = np.dtype([("tag", "u1"), ("value", "<f4")])  # a Value protobuf that hol
 FLOAT_TAG = 6 << 3 | 5
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+KNOWN_COMMANDS = 32_768  # of a view: some 200 bytes each
 MOST_CONNECTIONS = 256  # when all are taken Redis is not keeping up, and more would only wait longer
 
 Reply = list[bytes | None]
@@ -181,7 +182,14 @@ class _Ticked:
         )
 
     def ask(self, entities: Collection[tuple[str, ...]], now: datetime) -> list[bytes]:
-        return [self.command_head + _bulk(entity_key(self.keys, each)) + self.command_tail for each in entities]
+        return list(map(self._command, entities))
+
+    @cached_property
+    def _command(self) -> Callable[[tuple[str, ...]], bytes]:
+        """The same entities are asked for over and over: finding their command is quicker than making it."""
+        return lru_cache(KNOWN_COMMANDS)(
+            lambda entity: self.command_head + _bulk(entity_key(self.keys, entity)) + self.command_tail
+        )
 
     def decode(self, replies: list[Reply], now: datetime) -> tuple[NDArray[np.float32], set[str]]:
         moment = (now - EPOCH) // MICROSECOND
@@ -191,7 +199,8 @@ class _Ticked:
         if len(whole) < len(replies):
             faults.add("missing")
             for i, reply in enumerate(replies):
-                _fill(values[i], reply)
+                if reply[-1] is not None and None in reply:
+                    _fill(values[i], reply)
         if whole:
             values[whole] = _floats([replies[i] for i in whole], self.defaults)
         for i, reply in enumerate(replies):
@@ -258,8 +267,6 @@ def _floats(replies: list[Reply], defaults: NDArray[np.float32]) -> NDArray[np.f
 
 def _fill(values: NDArray[np.float32], reply: Reply) -> None:
     """What there is of a reply in which something is missing; the rest of `values` stays as it is."""
-    if reply[-1] is None:
-        return
     for i, value in enumerate(reply[:-1]):
         if value is not None and len(value) == FLOAT.itemsize:
             values[i] = np.frombuffer(value, dtype=FLOAT)["value"][0]
