@@ -12,6 +12,7 @@ from services.gateway.app import Limits, build
 from services.gateway.catalogue import Catalogue
 from services.gateway.stages import Platform
 
+YOUNG = 20_000  # objects between two looks for garbage: a request for 500 candidates makes thousands, and no cycles
 GRACE = 5  # seconds in which requests in flight may finish after SIGTERM; none takes longer than its deadline
 KEEP_ALIVE = 75  # seconds; longer than clients keep a connection, so that none is closed under a request
 
@@ -26,6 +27,7 @@ def main() -> None:
     # What was made until here stays: full collections need not look at it again, and they stall every request.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(YOUNG)
     logging.getLogger("flywheel.gateway").info("gateway on %s, its documentation on /docs", settings.gateway)
     server.run()
 
