@@ -168,7 +168,7 @@ def _flows(settings: Settings) -> Component:
         needs=("redis", "mlflow", "prefect"),
         setting="runner_port",
         port=settings.runner_port,
-        nice=5,  # training takes what serving leaves
+        nice=10,  # training takes what serving leaves
     )
 
 

@@ -11,7 +11,7 @@ events (`infra/live_features.py`), and their features are computed here (`infra/
 
 import asyncio
 import struct
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
@@ -182,14 +182,20 @@ class _Ticked:
         )
 
     def ask(self, entities: Collection[tuple[str, ...]], now: datetime) -> list[bytes]:
-        return list(map(self._command, entities))
+        if len(self._known) > KNOWN_COMMANDS:
+            self._known.clear()
+        return [self._known.get(entity) or self._command(entity) for entity in entities]
+
+    def _command(self, entity: tuple[str, ...]) -> bytes:
+        """Kept, for the same entities are asked for over and over. In a plain dict: functools' cache is a chain of
+        objects, through all of which every collection of garbage would go."""
+        made = self.command_head + _bulk(entity_key(self.keys, entity)) + self.command_tail
+        self._known[entity] = made
+        return made
 
     @cached_property
-    def _command(self) -> Callable[[tuple[str, ...]], bytes]:
-        """The same entities are asked for over and over: finding their command is quicker than making it."""
-        return lru_cache(KNOWN_COMMANDS)(
-            lambda entity: self.command_head + _bulk(entity_key(self.keys, entity)) + self.command_tail
-        )
+    def _known(self) -> dict[tuple[str, ...], bytes]:
+        return {}
 
     def decode(self, replies: list[Reply], now: datetime) -> tuple[NDArray[np.float32], set[str]]:
         moment = (now - EPOCH) // MICROSECOND
