@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 
 class ParquetArchive:
-    """`folder`/KIND/system=X/day=D for the kinds predictions, outcomes and items, with one writer and any readers.
+    """`folder`/KIND/system=X/day=D for the kinds predictions, outcomes and items, with any readers.
+    The recorder is the one writer of the first two; a catalogue is taken in beside it, as items.
 
     Every interval of time is half-open: `since` ≤ `at` < `until`. `at` is in seconds since the epoch, UTC.
     """
