@@ -40,7 +40,7 @@ class Component:
     start_grace: float = 120.0  # seconds from its start to healthy, before it is started again
     hang_grace: float = 30.0  # seconds of failed health, before it is started again
     stop_grace: float = 10.0  # seconds from SIGTERM to SIGKILL
-    nice: int = 0
+    nice: int = 0  # what requests wait for goes first
 
     @property
     def variable(self) -> str:
@@ -129,6 +129,7 @@ def _mlflow(settings: Settings) -> Component:
         setting="mlflow_port",
         port=settings.mlflow_port,
         url=f"http://{settings.host}:{settings.mlflow_port}",
+        nice=5,
     )
 
 
@@ -150,6 +151,7 @@ def _prefect(settings: Settings) -> Component:
         setting="prefect_port",
         port=settings.prefect_port,
         url=f"http://{settings.host}:{settings.prefect_port}",
+        nice=5,
     )
 
 
@@ -212,6 +214,7 @@ def _recorder(settings: Settings) -> Component:
         setting="recorder_port",
         port=settings.recorder_port,
         url=f"http://{settings.host}:{settings.recorder_port}/metrics",
+        nice=5,
     )
 
 
@@ -239,7 +242,7 @@ def _console(settings: Settings) -> Component:
         setting="console_port",
         port=settings.console_port,
         url=f"http://{settings.host}:{settings.console_port}",
-        nice=5,  # people wait for it, and requests do not
+        nice=5,
     )
 
 

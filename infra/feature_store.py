@@ -32,6 +32,7 @@ from feast.types import Float32, String
 from contracts.errors import InvalidInput, NotFound, Unavailable
 from contracts.system import AT, FeatureView, System
 from infra.day_parts import publish
+from infra.feast_layout import watermark_key
 from infra.live_windows import live_views, ticked_views
 from infra.settings import ROOT, Settings
 
@@ -46,11 +47,6 @@ TEMPLATE = ROOT / "feature_repo" / "feature_store.yaml"
 def view_name(system: System, view: FeatureView) -> str:
     """What Feast calls a view of a system."""
     return f"{system.name}__{view.name}"
-
-
-def watermark_key(system: System) -> str:
-    """The Redis hash of how far each view has been materialised; it lives and dies with the data beside it."""
-    return f"flywheel:materialized:{system.name}"
 
 
 def definitions(settings: Settings, system: System) -> list[Any]:

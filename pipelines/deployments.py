@@ -41,9 +41,9 @@ class Deployment:
 
 # Minutes apart, in the order in which each can use what the one before it left.
 # What a run costs bounds how often it comes on a fast clock: seconds of processor time, materialize the most.
-INGEST = Rhythm("5 * * * *", HOUR, least=10 * MINUTE, ahead=MINUTE / 2)
-MATERIALIZE = Rhythm("10 * * * *", HOUR, least=10 * MINUTE)
-MONITOR = Rhythm("*/15 * * * *", HOUR / 4, least=2 * MINUTE)
+INGEST = Rhythm(5, HOUR, least=10 * MINUTE, ahead=MINUTE / 2)
+MATERIALIZE = Rhythm(10, HOUR, least=10 * MINUTE)
+MONITOR = Rhythm(0, HOUR / 4, least=2 * MINUTE)
 
 DEPLOYMENTS = (
     Deployment("ingest", "pipelines/ingest.py:ingest", "Bring events into the event table.", INGEST),

@@ -19,16 +19,22 @@ Schedule = Mapping[str, Any]  # as Prefect's API takes it
 class Rhythm:
     """How often a pipeline is to run for each system, in the platform's time."""
 
-    cron: str  # UTC; for a clock that shows the machine's time
-    period: timedelta  # what the cron comes to
+    minute: int  # of the hour, UTC, at which the first system's turn comes on a clock that shows the machine's time
+    period: timedelta  # from one run of a system to its next; whole minutes, of which an hour is a multiple
     least: timedelta  # of real time between two runs of this pipeline, of whatever system, on a fast clock
     ahead: timedelta = ZERO  # of real time before the others, which use what this one leaves
+
+    def cron(self, turn: int) -> str:
+        """For the system whose turn is that many minutes after the first one's."""
+        step = self.period // timedelta(minutes=1)
+        return ",".join(map(str, range((self.minute + turn) % step, 60, step))) + " * * * *"
 
 
 def schedules(rhythm: Rhythm, pace: float, names: Sequence[str], now: datetime) -> list[Schedule]:
     """One a system, known by its name, on a clock that runs `pace` times as fast as the machine's, which shows `now`.
 
-    On a fast clock the systems take turns, and the first turn comes only after a while.
+    The systems take turns: what answers requests meanwhile would feel several runs that start at one moment. On a fast
+    clock the first turn comes only after a while.
     """
     timings = _intervals(rhythm, pace, len(names), now) if pace > 1 else _crons(rhythm, len(names))
     return [
@@ -56,8 +62,8 @@ def _due_at(run: Mapping[str, Any]) -> datetime:
 
 
 def _crons(rhythm: Rhythm, systems: int) -> Iterator[Schedule]:
-    for _ in range(systems):
-        yield {"cron": rhythm.cron, "timezone": "UTC"}
+    for turn in range(systems):
+        yield {"cron": rhythm.cron(turn), "timezone": "UTC"}
 
 
 def _intervals(rhythm: Rhythm, pace: float, systems: int, now: datetime) -> Iterator[Schedule]:

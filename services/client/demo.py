@@ -51,14 +51,14 @@ class Outcome:
     latency_p99: float = float("nan")
     predictions: int = 0
     outcomes: int = 0
-    failed: int = 0  # attempts to predict or report that were not acknowledged
-    faults: list[str] = field(default_factory=list)  # … in words, by what was answered
+    lost: int = 0  # attempts to predict or report what was not acknowledged in the end either
+    faults: list[str] = field(default_factory=list)  # attempts that failed, in words, by what was answered
 
     @property
     def acknowledged_share(self) -> float:
-        """Of all attempts, outcomes sent again among them."""
+        """Of all predictions and outcomes; an outcome that was sent again is one."""
         acknowledged = self.predictions + self.outcomes
-        return acknowledged / max(1, acknowledged + self.failed)
+        return acknowledged / max(1, acknowledged + self.lost)
 
 
 def build(story: Story, parts: Parts, plan: Plan) -> None:
@@ -236,7 +236,7 @@ def _accounts(outcome: Outcome, clients: Simulation) -> Outcome:
     ledger = clients.ledger
     outcome.predictions, outcome.outcomes = len(ledger.predictions), len(ledger.outcomes)
     outcome.latency_p50, outcome.latency_p99 = ledger.percentile(50), ledger.percentile(99)
-    outcome.failed = sum(ledger.failures.values())
+    outcome.lost = ledger.lost
     outcome.faults = [f"{number} × {message.rstrip('.')}" for message, number in ledger.failures.most_common()]
     return outcome
 

@@ -23,7 +23,8 @@ class Ledger:
     outcomes: set[tuple[str, str | None, float]] = field(default_factory=set)  # prediction_id, item, label
     versions: Counter[str] = field(default_factory=Counter)
     degraded: Counter[str] = field(default_factory=Counter)
-    failures: Counter[str] = field(default_factory=Counter)  # by kind of error, unacknowledged
+    failures: Counter[str] = field(default_factory=Counter)  # attempts that were not acknowledged, by kind of error
+    made_good: int = 0  # of these attempts, those at something that was acknowledged later
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_LATENCIES))  # seconds
 
     def answer(self, prediction_id: str, version: str, degraded: Iterable[str], seconds: float) -> None:
@@ -35,20 +36,26 @@ class Ledger:
         if self.complete:
             self.predictions[prediction_id] = version
 
-    def report(self, prediction_id: str, item: str | None, label: float) -> None:
-        """An outcome was acknowledged."""
+    def report(self, prediction_id: str, item: str | None, label: float, failures: int = 0) -> None:
+        """An outcome was acknowledged, after so many attempts that were not."""
         self.reported += 1
+        self.made_good += failures
         if self.complete:
             self.outcomes.add((prediction_id, item, label))
 
     def fail(self, reason: str) -> None:
-        """A prediction or an outcome was not acknowledged."""
+        """A prediction, an outcome or an item was not acknowledged."""
         self.failures[reason if reason in self.failures or len(self.failures) < KINDS else OTHERS] += 1
 
     @property
     def failed(self) -> int:
         """How often something was not acknowledged."""
         return sum(self.failures.values())
+
+    @property
+    def lost(self) -> int:
+        """Attempts at what has not been acknowledged to this day."""
+        return self.failed - self.made_good
 
     def percentile(self, share: float) -> float:
         """A percentile of the latest latencies, in milliseconds; NaN before the first answer."""

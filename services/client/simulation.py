@@ -10,7 +10,7 @@ import heapq
 import threading
 import time
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
 from typing import Any, Self
@@ -36,6 +36,7 @@ class _Due:
     turn: int
     prediction_id: str = field(compare=False)
     outcome: SimulatedOutcome = field(compare=False)
+    failures: int = field(default=0, compare=False)  # attempts that were not acknowledged
 
 
 class Simulation:
@@ -175,10 +176,10 @@ class Simulation:
         except FlywheelError as error:
             self.ledger.fail(str(error))
             if not isinstance(error, REFUSED):
-                self._keep(due)
+                self._keep(replace(due, failures=due.failures + 1))
                 self._most_reports, self._quiet_until = 1, time.monotonic() + RETRY
             return
         finally:
             self._reporting -= 1
         self._most_reports = MOST_REPORTS
-        self.ledger.report(due.prediction_id, outcome.item, outcome.label)
+        self.ledger.report(due.prediction_id, outcome.item, outcome.label, due.failures)

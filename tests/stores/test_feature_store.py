@@ -13,7 +13,8 @@ import yaml
 from feast.infra.online_stores.redis import RedisOnlineStore
 
 from contracts.errors import InvalidInput, NotFound, Unavailable
-from infra.feature_store import FeastFeatureStore, connection_string, watermark_key
+from infra.feast_layout import watermark_key
+from infra.feature_store import FeastFeatureStore, connection_string
 from infra.settings import Settings
 from pipelines.aggregate import STAMP, view_states
 from pipelines.live import live_features

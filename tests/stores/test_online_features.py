@@ -19,8 +19,9 @@ from feast.protos.feast.types.Value_pb2 import Value
 from contracts.errors import InvalidInput, Unavailable
 from contracts.records import FeatureRead
 from contracts.system import System
+from infra.feast_layout import entity_key, field
 from infra.feature_store import FeastFeatureStore, view_name
-from infra.online_features import RedisFeatureReader, entity_key, field
+from infra.online_features import RedisFeatureReader
 from infra.settings import Settings
 from pipelines.aggregate import STAMP, view_states
 from tests.conftest import settings_in
@@ -131,7 +132,59 @@ def test_an_entity_is_read_once_however_many_rows_have_it(filled: Settings) -> N
     with redis.Redis.from_url(filled.redis) as client:
         client.config_resetstat()
         read(filled, *[("u1", category) for category in ("cats", "dogs", "çöl")] * 5)
-        assert client.info("commandstats")["cmdstat_hmget"]["calls"] == 1 + 3
+        assert client.info("commandstats")["cmdstat_hmget"]["calls"] == 1 + 1 + 3  # with the watermarks
+
+
+def calls(stack: Settings) -> int:
+    """How often an entity's states were asked for, or the watermarks."""
+    with redis.Redis.from_url(stack.redis) as client:
+        return int(client.info("commandstats").get("cmdstat_hmget", {"calls": 0})["calls"])
+
+
+def test_what_was_read_is_kept_until_the_next_materialisation(filled: Settings) -> None:
+    system = tiny()
+
+    async def work(reader: RedisFeatureReader) -> FeatureRead:
+        first = await reader.online(system, rows(("u1", "cats"), ("u2", "dogs")), NOON)
+        before = calls(filled)
+        again = await reader.online(system, rows(("u2", "dogs"), ("u1", "cats")), NOON)
+        assert calls(filled) == before + 1  # the watermarks
+        assert np.array_equal(again.matrix[::-1, :3], first.matrix[:, :3])
+        await reader.online(system, rows(("u2", "cats"), ("u1", "cats")), NOON)
+        assert calls(filled) == before + 3  # … and u2's cats, which nobody had asked for
+        store, happened = FeastFeatureStore(filled), events(300, NOON - 9 * HOUR, 10, seed=1)
+        store.write(tiny(), USER.name, view_states(USER, happened, None, NOON + HOUR))
+        store.materialize(tiny(), NOON + HOUR)
+        new = await reader.online(system, rows(("u1", "cats"), ("u2", "dogs")), NOON + HOUR)
+        assert not np.array_equal(new.matrix[:, :2], first.matrix[:, :2])
+        return new
+
+    found, fresh = within(filled, work), read(filled, ("u1", "cats"), ("u2", "dogs"), later=1)
+    assert np.array_equal(found.matrix[:, :3], fresh.matrix[:, :3])
+
+
+def test_what_was_read_is_not_kept_when_redis_is_emptied(filled: Settings) -> None:
+    system = tiny()
+
+    async def work(reader: RedisFeatureReader) -> FeatureRead:
+        await reader.online(system, rows(("u1", "cats")), NOON)
+        with redis.Redis.from_url(filled.redis) as client:
+            client.flushdb()
+        return await reader.online(system, rows(("u1", "cats"), ("u2", "dogs")), NOON)
+
+    found = within(filled, work)
+    assert found.matrix[:, :3].tolist() == [[0, np.float32(0.1), -1]] * 2
+    assert found.degraded == ("pair: missing", "user: missing")
+
+
+def test_what_was_read_goes_stale_like_any_other(filled: Settings) -> None:
+    system = tiny()
+
+    async def work(reader: RedisFeatureReader) -> FeatureRead:
+        assert (await reader.online(system, rows(("u1", "cats")), NOON)).degraded == ()
+        return await reader.online(system, rows(("u1", "cats")), NOON + 9 * HOUR)
+
+    assert within(filled, work).degraded == ("pair: stale", "user: stale")
 
 
 def test_a_silent_redis_is_unavailable_in_time_and_its_late_replies_reach_nobody(filled: Settings) -> None:

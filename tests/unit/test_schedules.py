@@ -13,7 +13,7 @@ from pipelines.schedules import Rhythm, of_no_use, schedules
 
 NOW = datetime(2026, 3, 15, 12, 0, 30, tzinfo=UTC)
 MINUTE, SECOND = timedelta(minutes=1), timedelta(seconds=1)
-RHYTHM = Rhythm("*/15 * * * *", 15 * MINUTE, least=MINUTE)
+RHYTHM = Rhythm(0, 15 * MINUTE, least=MINUTE)
 RHYTHMS = [each.rhythm for each in DEPLOYMENTS if each.rhythm]
 
 
@@ -29,17 +29,28 @@ def first(rhythm: Rhythm, pace: float) -> datetime:
     return dates(only["schedule"], 1)[0]
 
 
-@pytest.mark.parametrize("rhythm", RHYTHMS, ids=lambda rhythm: rhythm.cron)
-def test_a_rhythm_says_what_its_cron_comes_to(rhythm: Rhythm) -> None:
-    fired = dates({"cron": rhythm.cron, "timezone": "UTC"}, 10)
+@pytest.mark.parametrize("turn", [0, 1, 7, 20])
+@pytest.mark.parametrize("rhythm", RHYTHMS, ids=lambda rhythm: rhythm.cron(0))
+def test_a_cron_fires_as_often_as_its_rhythm_says(rhythm: Rhythm, turn: int) -> None:
+    fired = dates({"cron": rhythm.cron(turn), "timezone": "UTC"}, 10)
     assert {after - before for before, after in pairwise(fired)} == {rhythm.period}
 
 
 @pytest.mark.parametrize("pace", [1.0, 1e-9])
-def test_on_a_clock_that_does_not_run_fast_the_cron_holds_for_every_system(pace: float) -> None:
+def test_on_a_clock_that_does_not_run_fast_the_cron_holds_for_every_system_in_turn(pace: float) -> None:
     made = schedules(RHYTHM, pace, ["one", "two"], NOW)
-    assert [each["schedule"] for each in made] == [{"cron": RHYTHM.cron, "timezone": "UTC"}] * 2
+    crons = ["0,15,30,45 * * * *", "1,16,31,46 * * * *"]
+    assert [each["schedule"] for each in made] == [{"cron": cron, "timezone": "UTC"} for cron in crons]
     assert [each["parameters"] for each in made] == [{"system": "one"}, {"system": "two"}]
+
+
+@pytest.mark.parametrize("turn", range(5))
+def test_a_systems_features_come_after_its_events_whatever_its_turn(turn: int) -> None:
+    by_name = {each.name: each.rhythm for each in DEPLOYMENTS if each.rhythm}
+    ingest, materialize = (
+        dates({"cron": by_name[name].cron(turn), "timezone": "UTC"}, 1)[0] for name in ("ingest", "materialize")
+    )
+    assert materialize - ingest == 5 * MINUTE
 
 
 def test_on_a_fast_clock_a_run_comes_as_often_as_the_cron_says_in_the_platforms_time() -> None:

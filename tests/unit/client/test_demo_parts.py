@@ -21,7 +21,7 @@ CLOSED = Outcome(
     second=replace(FIRST, version="2"),
     predictions=6_000,
     outcomes=4_000,
-    failed=9,
+    lost=9,
 )
 
 
@@ -35,7 +35,7 @@ def test_a_loop_that_closed_has_no_fault() -> None:
         ({"under": CLOSED.before}, "the drift did not harm the first version"),
         ({"second": FIRST}, "no new version serves"),
         ({"after": CLOSED.under}, "the new version is no better than the first under drift"),
-        ({"failed": 11}, "fewer than 99.9% of predictions and outcomes were acknowledged"),
+        ({"lost": 11}, "fewer than 99.9% of predictions and outcomes were acknowledged"),
         ({"after": None}, "a measurement is missing"),
     ],
 )

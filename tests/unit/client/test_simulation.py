@@ -66,6 +66,7 @@ def test_outcomes_outlast_an_absence_of_the_gateway_and_are_told_once() -> None:
         poll(lambda: clients.ledger.failed > failed + 20, what="predictions that fail")
         assert clients.ledger.reported == 0
         assert sum(gateway.tries.values()) < 200  # not every waiting one at every look
+        assert clients.ledger.lost == clients.ledger.failed
         gateway.fault = gateway.fault_of_outcomes = None
         poll(lambda: clients.ledger.reported > 100, what="the outcomes")
         gateway.fault = Unavailable("the end")
@@ -74,6 +75,9 @@ def test_outcomes_outlast_an_absence_of_the_gateway_and_are_told_once() -> None:
     assert len(ledger.predictions) == ledger.answered
     assert {name for name, _, _ in ledger.outcomes} <= ledger.predictions.keys()
     assert len(ledger.outcomes) == ledger.reported
+    of_outcomes = sum(gateway.tries.values()) - ledger.reported
+    assert of_outcomes > 0
+    assert ledger.lost == ledger.failed - of_outcomes  # predictions, which are not made again
 
 
 def test_an_outcome_that_is_refused_is_not_sent_again() -> None:

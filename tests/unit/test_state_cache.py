@@ -1,0 +1,78 @@
+"""The states that a reader keeps: found again for a while, bounded, and gone with their watermark."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra.state_cache import Entity, StateCache, States
+
+
+class Time:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def states(entities: list[Entity], version: int = 0) -> States:
+    values = np.array([[hash(entity) % 97 + version] for entity in entities], np.float32).reshape(-1, 1)
+    return States(values, np.full(len(entities), version, np.int64), np.zeros(len(entities), bool))
+
+
+def entities(*names: str) -> list[Entity]:
+    return [(name,) for name in names]
+
+
+def test_what_is_kept_is_found_in_any_order_and_the_rest_is_named() -> None:
+    cache = StateCache(1)
+    cache.keep(entities("a", "b"), states(entities("a", "b")), b"1")
+    found, unread = cache.find(entities("x", "b", "a", "y"))
+    assert unread.tolist() == [0, 3]
+    assert np.array_equal(found.values[1:3], states(entities("b", "a")).values)
+
+
+def test_it_is_read_again_after_its_age() -> None:
+    time = Time()
+    cache = StateCache(1, max_age=30.0, time=time)
+    cache.keep(entities("a"), states(entities("a")), b"1")
+    time.now = 30.0
+    assert cache.find(entities("a"))[1].tolist() == []
+    time.now = 30.1
+    assert cache.find(entities("a"))[1].tolist() == [0]
+    cache.keep(entities("a"), states(entities("a"), 1), b"1")
+    found, unread = cache.find(entities("a"))
+    assert (unread.tolist(), found.stamps.tolist()) == ([], [1])
+
+
+@pytest.mark.parametrize("watermark", [b"2", None])
+def test_another_watermark_ends_what_was_kept(watermark: bytes | None) -> None:
+    cache = StateCache(1)
+    cache.keep(entities("a"), states(entities("a")), b"1")
+    cache.keep(entities("b"), states(entities("b")), watermark)
+    assert cache.find(entities("a"))[1].tolist() == [0]
+    assert cache.find(entities("b"))[1].tolist() == ([] if watermark else [0])
+
+
+def test_a_row_that_was_found_is_the_callers_own() -> None:
+    cache = StateCache(1)
+    cache.keep(entities("a"), states(entities("a")), b"1")
+    found, _ = cache.find(entities("a"))
+    found.values[:] = -1
+    assert cache.find(entities("a"))[0].values.tolist() == states(entities("a")).values.tolist()
+
+
+@given(st.lists(st.lists(st.sampled_from("abcdefghij"), min_size=1, max_size=9, unique=True), max_size=12))
+def test_it_holds_the_newest_and_no_more_than_its_capacity(rounds: list[list[str]]) -> None:
+    cache = StateCache(1, capacity=4)
+    version: dict[Entity, int] = {}
+    for number, names in enumerate(rounds):
+        cache.keep(entities(*names), states(entities(*names), number), b"1")
+        version |= dict.fromkeys(entities(*names), number)
+    everything = entities(*"abcdefghij")
+    found, unread = cache.find(everything)
+    kept = [i for i in range(10) if i not in unread]
+    assert len(kept) == min(4, len(version))
+    for i in kept:
+        assert found.stamps[i] == version[everything[i]]
+        assert found.values[i] == hash(everything[i]) % 97 + version[everything[i]]
