@@ -144,6 +144,9 @@ class ModelSource(Protocol):
 
     def resolve(self, system: str, alias: str) -> ModelVersion | None: ...
 
+    def versions(self, system: str) -> Sequence[ModelVersion]:
+        """All versions of a system, oldest first."""
+
     def fetch(self, version: ModelVersion) -> bytes:
         """The model's bytes, checked against their SHA-256; else `CorruptModel`."""
 
@@ -154,8 +157,6 @@ class Registry(ModelSource, Protocol):
     def register(
         self, system: str, model: bytes, run_id: str, feature_names: Sequence[str], metrics: Mapping[str, float]
     ) -> ModelVersion: ...
-
-    def versions(self, system: str) -> Sequence[ModelVersion]: ...
 
     def point(self, system: str, alias: str, version: str) -> None:
         """Move an alias; pointing `champion` elsewhere remembers where it pointed."""

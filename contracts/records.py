@@ -161,6 +161,8 @@ class RunState:
     name: str
     state: Literal["scheduled", "running", "completed", "failed", "cancelled"]
     message: str = ""
+    started_at: datetime | None = None  # on the machine's clock, as its end
+    ended_at: datetime | None = None
 
     @property
     def finished(self) -> bool:

@@ -7,12 +7,13 @@ TRAINING, SERVING and MONITORING; `world.py` binds WORLD. `systems.load(NAME)` a
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import BaseModel, PlainSerializer
 
+from contracts.online_metric import OnlineMetric
 from contracts.world import WorldFactory
 
 # Rows travel as columns of equal length. The same functions take a request's candidates and a table of history.
@@ -22,6 +23,7 @@ Matrix = NDArray[np.float32]  # rows × features, in the order of `Features.name
 
 AT = "at"  # the column every row has: when it happened, in seconds since the epoch (float64), UTC
 ZERO = timedelta(0)
+Named = Annotated[OnlineMetric, PlainSerializer(lambda metric: metric.name, return_type=str)]  # in JSON, by its name
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Requirements:
     pii: tuple[str, ...]
     region: str
     max_candidates: int
-    online_metrics: tuple[str, ...]
+    online_metrics: tuple[Named, ...]  # of each version, as a whole and by `Training.slices`
 
     @property
     def history(self) -> timedelta:

@@ -152,7 +152,13 @@ def _state(found: Mapping[str, Any]) -> RunState:
     state = found.get("state") or {"type": "SCHEDULED", "name": "Scheduled", "message": None}
     kind, name, message = state["type"], state["name"], state.get("message") or ""
     own_name = name.upper() not in STATES and name not in ("Late", "AwaitingRetry")
-    return RunState(str(found["id"]), found["name"], STATES[kind], f"{name}: {message}" if own_name else message)
+    said = f"{name}: {message}" if own_name else message
+    started, ended = (_moment(found.get(each)) for each in ("start_time", "end_time"))
+    return RunState(str(found["id"]), found["name"], STATES[kind], said, started, ended)
+
+
+def _moment(written: str | None) -> datetime | None:
+    return datetime.fromisoformat(written) if written else None
 
 
 def _detail(answer: httpx.Response) -> str:

@@ -101,7 +101,7 @@ class FeastFeatureStore:
 
     def historical(self, system: System, rows: pd.DataFrame) -> pd.DataFrame:
         """`rows`, their index kept, with a float32 column for each of `Features.names`, each as of the row's `at`; what
-        live views say of them, which is computed from events (`pipelines/live.py`), they bring along."""
+        live views say of them, which is computed from events (`infra/live_history.py`), they bring along."""
         self.apply(system)
         keys = sorted({key for view in ticked_views(system) for key in view.entities})
         live = [feature.name for view in live_views(system) for feature in view.features]

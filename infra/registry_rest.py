@@ -5,6 +5,7 @@ Measured: the client costs 113 MB and 2.5 s of processor time in a process of 80
 
 import hashlib
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,6 +34,15 @@ class RestModelSource:
         if _error_code(answer) in ABSENT:
             return None
         raise self._refusal(answer)
+
+    def versions(self, system: str) -> Sequence[ModelVersion]:
+        """All versions of a system, oldest first."""
+        asked = {"filter": f"name='{system}'", "max_results": "1000"}
+        answer = self._get("/api/2.0/mlflow/model-versions/search", asked)
+        if not answer.is_success:
+            raise self._refusal(answer)
+        found = map(_version, answer.json().get("model_versions", ()))
+        return sorted(found, key=lambda version: int(version.version))
 
     def fetch(self, version: ModelVersion) -> bytes:
         """The model's bytes, checked against their SHA-256; else `CorruptModel`."""

@@ -68,6 +68,7 @@ class Settings(BaseModel):
     serving_url: str = Field("", description="serving's address; empty: the embedded one")
     gateway_url: str = Field("", description="the gateway's address, for clients; empty: the embedded one")
     evidently_url: str = Field("", description="Evidently's address; empty: the embedded one")
+    recorder_url: str = Field("", description="the recorder's address, for the console; empty: the embedded one")
     mlflow_database_url: str = Field("", description="MLflow's database; empty: SQLite in the state folder")
     prefect_database_url: str = Field("", description="Prefect's database; empty: SQLite in the state folder")
     probe_targets: str = Field("", description="what the probe looks after: NAME=URL,NAME=URL")
@@ -182,6 +183,10 @@ class Settings(BaseModel):
     @property
     def evidently(self) -> str:
         return self._url(self.evidently_url, self.evidently_port)
+
+    @property
+    def recorder(self) -> str:
+        return self._url(self.recorder_url, self.recorder_port)
 
     @property
     def console(self) -> str:

@@ -23,8 +23,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 import systems
 from contracts.errors import InvalidInput
 from contracts.ports import Archive
-from contracts.system import AT, System
+from contracts.system import System
 from infra import wiring
+from infra.live_history import logged_events
 from infra.settings import Settings
 from pipelines import catalogue
 from pipelines import mapping as mappings
@@ -182,21 +183,6 @@ def from_log(system: System, archive: Archive, events: Events, now: datetime, sa
     report = _take_in(system, LOG, map(Batch, frames), events, None, say)
     events.set_watermark(system, LOG, max(until, last or until))
     return report
-
-
-def logged_events(system: System, rows: pd.DataFrame) -> pd.DataFrame:
-    """Labelled rows of the log as events of the source, known by their prediction and their position in it."""
-    event_source = system.features.source
-    ids = rows["prediction_id"].astype(str) + ":" + rows["position"].astype(str)
-    made = {event_source.id: ids, AT: rows[AT], system.task.target: rows[system.task.target]}
-    for name in event_source.columns:
-        if name in rows:
-            made[name] = rows[name]
-        elif name in event_source.optional:
-            made[name] = pd.Series(event_source.optional[name], index=rows.index)
-        else:
-            raise InvalidInput(f"The log of {system.name} lacks {name!r}, which its source needs.", name)
-    return pd.DataFrame(made)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The materialize pipeline: events → states of the views → the offline store → the online store.
 
-Live views have no states: their online store is given the events of their windows (`pipelines/live.py`), which adds
+Live views have no states: their online store is given the events of their windows (`infra/live_history.py`), which adds
 what the gateway could not, and says that nothing is missing.
 
 Each view remembers how far its states have been computed and what they were then, so a run does only what is new. The
@@ -33,10 +33,10 @@ import systems
 from contracts.ports import FeatureStore
 from contracts.system import AT, FeatureView, System
 from infra import wiring
+from infra.live_history import filled
 from infra.live_windows import ticked_views
 from infra.settings import Settings
 from pipelines.aggregate import EPOCH, STAMP, empty_values, lookback, states_at, tick, tick_time, view_states
-from pipelines.live import filled
 
 Say = Callable[[str], None]
 DAY = timedelta(days=1)

@@ -20,8 +20,8 @@ from contracts.records import FEATURES_UNAVAILABLE
 from contracts.system import AT, Columns, Floats, Matrix, System
 from infra import wiring
 from infra.importance import importance
+from infra.live_history import with_live_features
 from infra.settings import Settings
-from pipelines.live import with_live_features
 from pipelines.rules import OUTCOMES, completed
 
 Data = Literal["auto", "history", "log"]

@@ -12,7 +12,7 @@ from contracts.system import AT, ZERO, Feature, FeatureView, Retrieval, System
 RESERVED = frozenset(
     {"prediction_id", "position", "place", "item", "at", "model_version", "variant", "score", "propensity", "degraded"}
     | {"review"}
-    | {"result", "reviewed"}
+    | {"result", "reviewed", "reported"}
 )
 
 

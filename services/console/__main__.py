@@ -17,6 +17,7 @@ GRACE = 5  # seconds in which a page in the making may be finished after SIGTERM
 def main() -> None:
     """Serve until told to stop."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of every request, and pages ask all the time
     settings = Settings.load()
     key = settings.secret("api_key")
     parts = Parts(settings, Gateway(settings.gateway, key), Serving(settings.serving), wiring.clock(settings))

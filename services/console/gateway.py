@@ -9,6 +9,7 @@ from urllib.parse import quote
 import httpx
 
 from contracts.errors import FlywheelError, InvalidInput, NotFound, SetupError, Unavailable
+from services.console.exposition import Exposition, scrape
 
 SECONDS = 5.0  # for an answer
 ERRORS: Mapping[int, type[FlywheelError]] = {
@@ -80,6 +81,10 @@ class Gateway:
     async def __aexit__(self, *_: object) -> None:
         await self._client.aclose()
 
+    async def metrics(self) -> Exposition:
+        """What it tells Prometheus."""
+        return await scrape(self._client, "The gateway")
+
     async def systems(self) -> list[SystemLine]:
         """All systems, by name."""
         found = await self._ask("GET", "/v1/systems")
@@ -92,6 +97,11 @@ class Gateway:
         """What a label of a system means; `NotFound` when there is no such system."""
         found = await self._ask("GET", f"/v1/systems/{quote(system, safe='')}")
         return Question(found["target"], found["item"])
+
+    async def quality_margin(self, system: str) -> float:
+        """By how much a loss may lie above the hold-out's before monitoring sees harm."""
+        found = await self._ask("GET", f"/v1/systems/{quote(system, safe='')}")
+        return float(found["quality_margin"])
 
     async def cases(self, system: str, most: int) -> list[Case]:
         """The newest cases that wait for a person."""

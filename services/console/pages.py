@@ -11,22 +11,21 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from contracts.errors import InvalidInput
-from infra.settings import Settings
-from services.console import links, words
+from services.console import plotly, words
 from services.console.gateway import Gateway, Verdict
-from services.console.serving import Serving
+from services.console.policy import policy
 from services.console.session import Session
 
 MOST_CASES = 50
 PREDICTION = re.compile("[0-9a-f]{32}")
-LOCAL = re.compile("/(systems/[A-Za-z0-9_-]+/reviews)?")  # where a login may lead
+LOCAL = re.compile("/(systems/[A-Za-z0-9_-]+(/(reviews|retrain|rollback))?)?")  # where a login may lead
 
 
 class Pages:
     """Makes the pages."""
 
-    def __init__(self, settings: Settings, gateway: Gateway, serving: Serving) -> None:
-        self._settings, self._gateway, self._serving = settings, gateway, serving
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
         self._templates = jinja2.Environment(
             loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
             autoescape=True,
@@ -35,18 +34,19 @@ class Pages:
             lstrip_blocks=True,
         )
 
-    async def systems(self, request: Request, session: Session) -> Response:
-        """The first page: every system, and where else to look."""
-        lines, champions = await self._gateway.systems(), await self._serving.champions()
-        host = request.url.hostname or self._settings.host
-        return self._page(
-            "systems.html",
-            session,
-            systems=lines,
-            champions=champions,
-            pages=links.other_pages(self._settings, host),
-            models={line.name: links.model_page(self._settings, host, line.name) for line in lines},
-        )
+    def overview(self, session: Session, shown: Mapping[str, Any]) -> Response:
+        """The first page: the loop, and every system."""
+        return self._page("overview.html", session, **shown)
+
+    def system(self, session: Session, shown: Mapping[str, Any]) -> Response:
+        """A system's own page. Plotly keeps its rules in style elements, and tries which images a browser knows."""
+        answer = self._page("system.html", session, plotly=plotly.ADDRESS, **shown)
+        answer.headers["Content-Security-Policy"] = policy(plotly.STYLES, ("data:",))
+        return answer
+
+    def confirm(self, session: Session, shown: Mapping[str, Any]) -> Response:
+        """What is asked before something is done."""
+        return self._page("confirm.html", session, **shown)
 
     async def reviews(self, request: Request, session: Session) -> Response:
         """The cases of a system that wait for a person, the newest first."""

@@ -1,10 +1,13 @@
-"""Serving as the console asks it: which version answers for each system. Nothing depends on its answer."""
+"""Serving as the console asks it: which version answers for each system, since when, and what went wrong last."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from datetime import datetime
+from typing import Any, Self
 
 import httpx
+
+from contracts.errors import FlywheelError, Unavailable
 
 SECONDS = 2.0
 
@@ -14,13 +17,15 @@ class Champion:
     """The version that answers for a system, and what serving has to say about it."""
 
     version: str | None
-    error: str
+    error: str = ""
+    since: datetime | None = None
 
 
 class Serving:
     """A client of serving at `url`; use it as a context manager."""
 
     def __init__(self, url: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self.url = url
         self._client = httpx.AsyncClient(base_url=url, timeout=SECONDS, transport=transport, trust_env=False)
 
     async def __aenter__(self) -> Self:
@@ -29,11 +34,18 @@ class Serving:
     async def __aexit__(self, *_: object) -> None:
         await self._client.aclose()
 
-    async def champions(self) -> Mapping[str, Champion] | None:
-        """By system; None when serving does not say: a page without versions is better than no page."""
+    async def champions(self) -> Mapping[str, Champion]:
+        """By system; `Unavailable` when serving does not say."""
         try:
             answer = await self._client.get("/v1/models")
-            found = answer.raise_for_status().json()
-            return {name: Champion(each["model_version"], each["last_error"] or "") for name, each in found.items()}
-        except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError):
-            return None
+            answer.raise_for_status()
+            return {name: _champion(each) for name, each in answer.json().items()}
+        except httpx.HTTPError as error:
+            raise Unavailable(f"Serving at {self.url} does not answer ({type(error).__name__}).") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise FlywheelError(f"{self.url}/v1/models lists no models; is it serving?") from error
+
+
+def _champion(found: Mapping[str, Any]) -> Champion:
+    since = found.get("since")
+    return Champion(found["model_version"], found["last_error"] or "", since and datetime.fromisoformat(since))

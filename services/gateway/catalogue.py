@@ -34,6 +34,7 @@ class SystemDescription(BaseModel):
     target: str = Field(description="what a label of 1 means")
     item: str | None = Field(description="what the item_id of an outcome names; null where outcomes have none")
     features: list[str] = Field(description="the columns of the model's input, in order")
+    quality_margin: float = Field(description="log loss a row above the hold-out's at which monitoring sees harm")
     example: dict[str, Any] = Field(description="a request that is answered")
     request_schema: dict[str, Any] = Field(description="JSON Schema of the body of a prediction")
     response_schema: dict[str, Any] = Field(description="JSON Schema of the result in its answer")
@@ -86,6 +87,7 @@ def describe(system: System) -> SystemDescription:
         target=system.task.target,
         item=system.task.item,
         features=list(system.features.names),
+        quality_margin=system.monitoring.quality_margin,
         example=dict(system.task.example),
         request_schema=system.task.request.model_json_schema(),
         response_schema=system.task.response.model_json_schema(mode="serialization"),

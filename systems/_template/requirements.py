@@ -2,7 +2,16 @@
 
 from datetime import timedelta
 
-from contracts.system import Requirements
+import numpy as np
+
+from contracts.online_metric import OnlineMetric
+from contracts.system import Columns, Floats, Requirements
+
+
+def _purchases(rows: Columns) -> tuple[Floats, Floats]:
+    """Of each visit: whether it ended in a purchase, and one."""
+    return rows["bought"], np.ones(len(rows["bought"]))
+
 
 REQUIREMENTS = Requirements(
     goal="Say how likely a visitor is to buy within the hour, so that help goes to those who hesitate.",
@@ -17,5 +26,5 @@ REQUIREMENTS = Requirements(
     pii=("visitor_id",),
     region="eu",
     max_candidates=1,
-    online_metrics=("share of visits that end in a purchase",),
+    online_metrics=(OnlineMetric("share of visits that end in a purchase", "share", _purchases, "higher"),),
 )

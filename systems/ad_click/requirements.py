@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from contracts.system import Requirements
+from systems.ad_click.online import METRICS
 
 ATTRIBUTION_WINDOW = timedelta(minutes=30)  # a click counts for an impression if it comes within this time
 
@@ -19,5 +20,5 @@ REQUIREMENTS = Requirements(
     pii=("user_id",),
     region="eu",
     max_candidates=500,
-    online_metrics=("click-through rate", "revenue per thousand impressions", "hide rate"),
+    online_metrics=METRICS,
 )

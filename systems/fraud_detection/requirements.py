@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from contracts.system import Requirements
+from systems.fraud_detection.online import METRICS
 
 CHARGEBACK_WINDOW = timedelta(days=28)  # a payment that was not charged back by then counts as good
 
@@ -19,5 +20,5 @@ REQUIREMENTS = Requirements(
     pii=("card_id", "device_id"),
     region="eu",
     max_candidates=1,
-    online_metrics=("approval rate", "chargeback rate", "cost per payment", "review share"),
+    online_metrics=METRICS,
 )

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from contracts.system import Requirements
+from systems.video_recommendation.online import METRICS
 
 LABEL_DELAY = timedelta(hours=1)  # the longest video lasts 40 minutes; by then its player has said how far it came
 HISTORY = 20  # videos of the user's own history that a request carries, at most
@@ -21,5 +22,5 @@ REQUIREMENTS = Requirements(
     pii=("user_id", "watched"),
     region="eu",
     max_candidates=MOST_CANDIDATES,
-    online_metrics=("total watch time", "videos watched at least half", "click-through rate", "catalogue coverage"),
+    online_metrics=METRICS,
 )

@@ -13,8 +13,8 @@ from pydantic import BaseModel
 
 from contracts.system import AT, Columns, Decision, Estimator, Evidence, FeatureView, Floats, Matrix, Retriever, System
 from contracts.world import PublishingWorld, World
+from infra.live_history import live_features
 from pipelines.aggregate import STAMP, view_states
-from pipelines.live import live_features
 from pipelines.onnx_export import score, to_onnx
 from systems.coherence import row_columns
 

@@ -10,9 +10,9 @@ import pandas as pd
 from contracts.records import FeatureRead
 from contracts.system import AT, System
 from infra import wiring
+from infra.live_history import with_live_features
 from infra.settings import Settings
 from pipelines import materialize
-from pipelines.live import with_live_features
 from systems.coherence import row_columns
 from tests.conformance.sample import END, Sample, features_of, take
 from tests.conftest import settings_in

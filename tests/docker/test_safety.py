@@ -30,17 +30,17 @@ LISTENS = {  # service → the port that it listens on in its networks
 }
 WATCHERS = {"probe", "prometheus"}
 REACHES: Mapping[str, set[str]] = {  # service → what it can open a connection to, and nothing else
-    "console": {"gateway", "serving", *WATCHERS},
-    "evidently": {"probe"},
+    "console": {"gateway", "serving", "mlflow", "prefect", "recorder", "evidently", "worker", *WATCHERS},
+    "evidently": {"console", "probe"},
     "features-redis": {"gateway", "worker", "probe"},
     "gateway": {"console", "features-redis", "log-redis", "serving", "worker", "recorder", *WATCHERS},
     "log-redis": {"gateway", "recorder", "serving", *WATCHERS},
-    "mlflow": {"postgres", "serving", "worker", "probe"},
+    "mlflow": {"console", "postgres", "serving", "worker", "probe"},
     "postgres": {"mlflow", "prefect", "probe"},
-    "prefect": {"postgres", "worker", *WATCHERS},
-    "recorder": {"log-redis", "gateway", "serving", *WATCHERS},
+    "prefect": {"console", "postgres", "worker", *WATCHERS},
+    "recorder": {"console", "log-redis", "gateway", "serving", *WATCHERS},
     "serving": {"console", "mlflow", "log-redis", "recorder", "gateway", "worker", *WATCHERS},
-    "worker": {"features-redis", "mlflow", "prefect", "serving", "gateway", *WATCHERS},
+    "worker": {"console", "features-redis", "mlflow", "prefect", "serving", "gateway", *WATCHERS},
 }
 BASH = """for at in {targets}; do
   (timeout 3 bash -c "exec 3<>/dev/tcp/${{at%:*}}/${{at#*:}}" 2>/dev/null && echo $at) &

@@ -15,9 +15,9 @@ import redis
 from contracts.errors import Unavailable
 from contracts.system import FeatureView, System
 from infra import wiring
+from infra.live_history import with_live_features
 from infra.settings import ROOT, Settings
 from pipelines.aggregate import STAMP, view_states
-from pipelines.live import with_live_features
 from pipelines.materialize import run
 from tests.conftest import poll, settings_in
 from tests.stores.live_system import CARD, live, payments

@@ -15,9 +15,9 @@ from feast.infra.online_stores.redis import RedisOnlineStore
 from contracts.errors import InvalidInput, NotFound, Unavailable
 from infra.feast_layout import watermark_key
 from infra.feature_store import FeastFeatureStore, connection_string
+from infra.live_history import live_features
 from infra.settings import Settings
 from pipelines.aggregate import STAMP, view_states
-from pipelines.live import live_features
 from tests.conftest import settings_in
 from tests.stores.live_system import CARD, live, payments
 from tests.stores.tiny_system import HOUR, NOON, PAIR, USER, events, rows, tiny, without_redis

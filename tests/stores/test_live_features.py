@@ -18,9 +18,9 @@ from contracts.errors import InvalidInput, Unavailable
 from contracts.records import FeatureRead
 from contracts.system import AT, System
 from infra.live_features import SPARE, LiveFeatures
+from infra.live_history import live_features
 from infra.online_features import RedisFeatureReader
 from infra.settings import Settings
-from pipelines.live import live_features
 from tests.conftest import settings_in
 from tests.stores.live_system import CARD, HOUR, PLACE, columns, live, payments
 from tests.stores.tiny_system import NOON

@@ -15,11 +15,11 @@ import redis
 from contracts.records import PredictionRecord
 from contracts.system import AT
 from infra import wiring
+from infra.live_history import with_live_features
 from infra.online_features import RedisFeatureReader
 from infra.settings import Settings
 from pipelines import materialize
 from pipelines.ingest import from_log
-from pipelines.live import with_live_features
 from services.gateway.catalogue import Catalogue
 from tests.conftest import settings_in
 from tests.stores.live_system import CARD, HOUR, PLACE, SOURCE, columns, live, payments

@@ -185,3 +185,14 @@ def test_resolving_over_http_is_cheap_enough_for_every_second(server: str, syste
     for _ in range(20):
         world.registry.resolve(system, "champion")
     assert (time.monotonic() - started) / 20 < 0.25
+
+
+def test_versions_over_http_are_those_of_the_client(server: str, system: str) -> None:
+    world, source = mlflow_at(server), RestModelSource(server)
+    assert source.versions(system) == []
+    for model in (b"first", b"second"):
+        made = world.register(model, system)
+        world.registry.annotate(system, made.version, {"gate": "passed"})
+    assert source.versions(system) == world.registry.versions(system)
+    assert [each.version for each in source.versions(system)] == ["1", "2"]
+    source.close()

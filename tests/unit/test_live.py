@@ -12,9 +12,9 @@ from hypothesis import given, settings
 
 from contracts.errors import BrokenSystem, InvalidInput
 from contracts.system import AT, Feature, FeatureView
+from infra.live_history import live_features
 from infra.live_windows import LARGEST, STEP, mark, summed
 from infra.memory import MemoryFeatureReader
-from pipelines.live import live_features
 from tests.stores.live_system import CARD, HOUR, PLACE, columns, live, payments
 from tests.stores.tiny_system import NOON
 

@@ -2,9 +2,10 @@
 
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,62 @@ from pydantic import BaseModel
 from starlette.types import ASGIApp
 
 import systems
+from contracts.errors import Unavailable
+from contracts.records import RunState, Verdict
 from contracts.system import Decision, System
 from infra.clock import ManualClock
+from infra.memory_registry import MemoryRegistry
 from infra.settings import Settings
 from services.console.app import Parts, build
 from services.console.gateway import Gateway
 from services.console.serving import Serving
 from services.console.session import Sessions
+from services.console.stores import Stores
 from services.gateway.app import build as gateway_of
 from services.gateway.catalogue import Catalogue
-from tests.conftest import poll
+from tests.conftest import poll, settings_in
 from tests.unit.gateway.conftest import KEY, NOW, World
 
 CONSOLE = "http://127.0.0.1:8090"
+
+
+@dataclass
+class Prefect:
+    """Runs as Prefect would have them, without its clock: what is started stays running until a test ends it."""
+
+    started: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    kept: list[tuple[str, str, RunState]] = field(default_factory=list)  # deployment, system, run
+    down: bool = False
+
+    def run(self, deployment: str, parameters: Mapping[str, Any]) -> str:
+        self.answering()
+        run_id = f"{len(self.started):08x}-0000-4000-8000-000000000000"
+        self.started.append((deployment, dict(parameters)))
+        made = RunState(run_id, f"{deployment} {parameters['system']}", "running", "", datetime.now(UTC))
+        self.kept.insert(0, (deployment, parameters["system"], made))
+        return run_id
+
+    def runs(self, deployment: str, system: str, since: datetime) -> list[RunState]:
+        self.answering()
+        return [run for name, whose, run in self.kept if (name, whose) == (deployment, system)]
+
+    def answering(self) -> None:
+        if self.down:
+            raise Unavailable("Prefect at http://prefect cannot be reached (refused).")
+
+
+@dataclass
+class Found:
+    """Verdicts by system, oldest first."""
+
+    kept: dict[str, list[Verdict]] = field(default_factory=dict)
+
+    def read(self, system: str, most: int = 1000) -> list[Verdict]:
+        return self.kept.get(system, [])[-most:]
+
+
+def stores_of(registry: Any, prefect: Any, found: Found) -> Stores:
+    return Stores(registry, prefect, found, lambda: registry)
 
 
 class Result(BaseModel):
@@ -57,6 +101,7 @@ class Desk:
     settings: Settings
     world: World
     now: float = 1.8e9
+    stores: Stores = field(default_factory=lambda: stores_of(MemoryRegistry(), Prefect(), Found()))
     champions: Any = field(default_factory=lambda: {"payments": {"model_version": "7", "last_error": None}})
     gateway_down: bool = False
 
@@ -75,9 +120,10 @@ class Desk:
     @asynccontextmanager
     async def stranger(self) -> AsyncIterator[httpx.AsyncClient]:
         """A browser without a session."""
-        parts = Parts(self.settings, self.gateway(), self.serving(), self.world.clock)
+        parts = Parts(self.settings, self.gateway(), self.serving(), self.world.clock, self.stores)
         app = build(parts, Sessions(KEY, lambda: self.now))
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=CONSOLE) as client, parts.gateway:
+        client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=CONSOLE)
+        async with app.router.lifespan_context(app), client:
             yield client
 
     @asynccontextmanager
@@ -129,4 +175,4 @@ def desk(tmp_path: Path) -> Desk:
     world = World(Catalogue(known, broken), clock=ManualClock(NOW))
     for name in known:
         world.scorer.champions[name] = ("7", lambda X: np.full(len(X), 0.734, dtype=np.float64))
-    return Desk(Settings(state_dir=tmp_path), world)
+    return Desk(settings_in(tmp_path), world)

@@ -131,12 +131,14 @@ async def test_a_cookie_is_no_link_and_a_link_no_cookie() -> None:
     assert not sessions.find("")
 
 
-async def test_every_answer_forbids_scripts_and_frames(desk: Desk) -> None:
+async def test_every_answer_forbids_all_scripts_but_the_consoles_own_and_frames(desk: Desk) -> None:
     async with desk.browser() as browser:
-        for path in ("/", "/login", "/nowhere", "/static/console.css", "/healthz"):
+        for path in ("/", "/login", "/nowhere", "/systems/payments", "/loop.json", "/static/console.css", "/healthz"):
             policy = (await browser.get(path)).headers["content-security-policy"]
             assert "default-src 'none'" in policy
+            assert "script-src 'self';" in policy
             assert "frame-ancestors 'none'" in policy
+            assert "unsafe" not in policy
         assert "no-store" in (await browser.get("/")).headers["cache-control"]
 
 

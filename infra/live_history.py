@@ -12,12 +12,12 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
+from contracts.errors import InvalidInput
 from contracts.ports import Archive
 from contracts.system import AT, Columns, FeatureView, System
 from infra import wiring
 from infra.live_windows import History, Ints, live_views, longest, marks, summed, values_of, window_values
 from infra.settings import Settings
-from pipelines.ingest import logged_events
 
 MICROSECOND = timedelta(microseconds=1)
 END_OF_TIME = datetime.max.replace(tzinfo=UTC)
@@ -62,6 +62,21 @@ def happened(system: System, events: Events, archive: Archive, since: datetime, 
     once = found[[source.id, AT, *_needed(system)]].drop_duplicates(source.id)
     told = {name: value for name, value in source.optional.items() if name in once}
     return once.fillna(told).sort_values(AT, kind="stable", ignore_index=True)
+
+
+def logged_events(system: System, rows: pd.DataFrame) -> pd.DataFrame:
+    """Labelled rows of the log as events of the source, known by their prediction and their position in it."""
+    event_source = system.features.source
+    ids = rows["prediction_id"].astype(str) + ":" + rows["position"].astype(str)
+    made = {event_source.id: ids, AT: rows[AT], system.task.target: rows[system.task.target]}
+    for name in event_source.columns:
+        if name in rows:
+            made[name] = rows[name]
+        elif name in event_source.optional:
+            made[name] = pd.Series(event_source.optional[name], index=rows.index)
+        else:
+            raise InvalidInput(f"The log of {system.name} lacks {name!r}, which its source needs.", name)
+    return pd.DataFrame(made)
 
 
 def live_features(system: System, view: FeatureView, events: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
