@@ -13,7 +13,7 @@ from time import monotonic
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_AGE = 60.0  # seconds
+MAX_AGE = 10.0  # seconds
 CAPACITY = 65_536  # entities a view; some 300 bytes each
 NEVER = np.iinfo(np.int64).min  # the stamp of an entity of which there is no state
 

@@ -7,6 +7,7 @@ import pandas as pd
 import redis
 
 from infra import wiring
+from infra.feast_layout import watermark_key
 from tests.conftest import poll
 from tests.loop.conftest import Living, settle
 
@@ -46,18 +47,22 @@ def test_the_features_that_were_served_are_the_ones_in_the_log(living: Living) -
 
 
 def test_swapping_two_ads_features_in_redis_swaps_what_they_did_to_the_scores(living: Living) -> None:
+    """Without the watermarks, by which the gateway keeps what it has read: it reads anew, at once."""
     request = living.request(2)
     before = living.predict(request | {"slots": 10})
     with redis.Redis.from_url(living.settings.redis) as client:
+        watermarks = client.hgetall(watermark_key(living.system))
         keys = [key for ad in request["ads"] for key in client.keys(f"*{ad['ad_id']}*") if client.type(key) == b"hash"]
         hashes = [client.hgetall(key) for key in keys]
         try:
+            client.delete(watermark_key(living.system))
             for key, other in zip(keys, hashes[1:] + hashes[:1], strict=True):
                 client.hset(key, mapping=other)
             after = living.predict(request | {"slots": 10})
         finally:
             for key, own in zip(keys, hashes, strict=True):
                 client.hset(key, mapping=own)
+            client.hset(watermark_key(living.system), mapping=watermarks)
     both = scores(before).keys() & scores(after).keys()
     assert both
     assert any(abs(scores(before)[ad] - scores(after)[ad]) > 1e-6 for ad in both)
