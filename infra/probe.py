@@ -5,7 +5,6 @@ at most. No target's password is needed: a server that asks for one has answered
 """
 
 import logging
-import signal
 import socket
 import struct
 import sys
@@ -25,6 +24,7 @@ from contracts.errors import FlywheelError, SetupError
 from infra import endpoint, health
 from infra.endpoint import METRICS, TEXT, Answer
 from infra.settings import Settings
+from infra.stop_signal import StopSignal
 
 SECONDS = 2.0  # for all targets together; Prometheus asks every five
 SSL_REQUEST = struct.pack("!ii", 8, 80877103)  # PostgreSQL's protocol, "SSLRequest": answered by one byte, S or N
@@ -196,18 +196,11 @@ def main() -> int:
         with serving(settings.host, settings.probe_port, Probe(targets)) as port:
             names = ", ".join(each.name for each in targets) or "nothing"
             LOG.info("looking after %s; metrics on port %d", names, port)
-            _wait_for_signal()
+            StopSignal.of_process().wait()
     except FlywheelError as error:
         LOG.error("%s", error)
         return 1
     return 0
-
-
-def _wait_for_signal() -> None:
-    told = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
-    told.wait()
 
 
 if __name__ == "__main__":

@@ -21,13 +21,18 @@ def executable() -> Path:
 
 
 def command(settings: Settings) -> list[str]:
-    """The command line; the password goes through a file of mode 0600, for others can read a command line."""
+    """The command line; the password goes through a file of mode 0600, for others can read a command line.
+
+    The file of what was written (AOF) is made anew from 256 MB on, not from 64: that takes the disk for a tenth of a
+    second and more, and what is logged meanwhile waits.
+    """
     folder = settings.path("redis", "data").parent
     config = settings.path("secrets", "redis.conf")
     config.touch(mode=0o600)
     config.write_text(
         f"bind {settings.host}\nport {settings.redis_port}\nrequirepass {settings.secret('redis_password')}\n"
         f'dir "{folder}"\nappendonly yes\nappendfsync everysec\nsave ""\nprotected-mode yes\n'
+        "auto-aof-rewrite-min-size 256mb\n"
         "maxmemory-policy noeviction\n"
     )
     return [str(executable()), str(config)]

@@ -7,9 +7,7 @@ and the next supervisor begins by ending what the last one left.
 """
 
 import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +18,7 @@ from infra import log_files, preflight, processes, stack_state
 from infra.components import Component, components, environ_of
 from infra.settings import Settings
 from infra.stack_state import Lock, mark
+from infra.stop_signal import StopSignal
 from infra.supervised import Supervised
 
 TICK = 0.1  # seconds
@@ -113,18 +112,16 @@ class Supervisor:
     def __init__(self, settings: Settings, chosen: tuple[Component, ...]) -> None:
         self._settings = settings
         self._pool = ThreadPoolExecutor(2 * len(chosen) + 1, thread_name_prefix="health")
-        self._ended = threading.Event()
         self._all = [self._supervised(component) for component in chosen]
         self._written: object = None
         self._written_at = 0.0
 
     def run(self, on_ready: Callable[[], None]) -> None:
         """Supervise until SIGTERM or SIGINT, then end the components in the reverse order of their needs."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._ended.set())
+        ended = StopSignal.of_process()
         self._write()
         on_ready()
-        while not self._ended.wait(TICK):
+        while not ended.wait(TICK):
             self._restart_requested()
             healthy = {one.component.name for one in self._all if one.state == "healthy"}
             for one in self._all:

@@ -11,15 +11,12 @@ the same, and what became of the runs, to Prometheus.
 
 import logging
 import math
-import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from types import FrameType
 from typing import Any
 
 import httpx
@@ -30,6 +27,7 @@ from contracts.ports import Clock
 from infra import wiring
 from infra.clock import SystemClock, pace
 from infra.settings import ROOT, Settings
+from infra.stop_signal import StopSignal
 from pipelines.deployments import present
 from pipelines.flow_processes import FlowProcesses
 from pipelines.runner_health import serving
@@ -55,7 +53,7 @@ class Runner:
     answered_at: float = 0.0
     ended: dict[str, int] = field(default_factory=dict)  # processes whose end Prefect was not told of yet
     asked_for: set[str] = field(default_factory=set)
-    stopping: threading.Event = field(default_factory=threading.Event)
+    stopping: StopSignal = field(default_factory=StopSignal)
     metrics: RunnerMetrics = field(default_factory=RunnerMetrics)
 
     def __post_init__(self) -> None:
@@ -212,13 +210,7 @@ def main() -> None:
     settings = Settings.load()
     api = httpx.Client(base_url=f"{settings.prefect}/api", timeout=5, trust_env=False)
     processes = FlowProcesses(settings.path("run", "flows", "pid").parent)
-    runner = Runner(api, processes, lambda: wiring.clock(settings))
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        runner.stopping.set()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    runner = Runner(api, processes, lambda: wiring.clock(settings), stopping=StopSignal.of_process())
     with serving(runner, settings.host, settings.runner_port):
         runner.run()
 

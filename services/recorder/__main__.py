@@ -1,15 +1,14 @@
 """`python -m services.recorder`: the recorder as a process of the stack. SIGTERM lets it write what it holds."""
 
 import logging
-import signal
 import sys
-import threading
 
 from prometheus_client import disable_created_metrics
 
 from contracts.errors import FlywheelError
 from infra import wiring
 from infra.settings import Settings
+from infra.stop_signal import StopSignal
 from services.recorder.health import Health, serving
 from services.recorder.metrics import Metrics
 from services.recorder.recorder import LOGGER, Recorder
@@ -21,9 +20,7 @@ def main() -> int:
     """Record until told to stop."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     disable_created_metrics()  # type: ignore[no-untyped-call]  # the vendor's; no second series for each
-    stop = threading.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stop.set())
+    stop = StopSignal.of_process()
     try:
         _record(Settings.load(), stop)
     except FlywheelError as error:
@@ -32,7 +29,7 @@ def main() -> int:
     return 0
 
 
-def _record(settings: Settings, stop: threading.Event) -> None:
+def _record(settings: Settings, stop: StopSignal) -> None:
     health, metrics = Health(), Metrics()
     recorder = Recorder(wiring.log_consumer(settings, NAME), wiring.archive(settings), metrics, health)
     with serving(settings.host, settings.recorder_port, health, metrics) as port:

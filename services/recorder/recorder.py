@@ -5,7 +5,6 @@ record once, however often it was written).
 """
 
 import logging
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import monotonic
@@ -13,6 +12,7 @@ from time import monotonic
 from contracts.errors import FlywheelError, InvalidInput
 from contracts.ports import Archive, LogConsumer
 from contracts.records import ItemRecord, LogEntry, OutcomeRecord, PredictionRecord
+from infra.stop_signal import StopSignal
 from services.recorder.health import Health
 from services.recorder.metrics import Metrics
 
@@ -35,7 +35,7 @@ class Recorder:
     most: int = MOST_RECORDS
     flush_seconds: float = FLUSH_SECONDS
 
-    def run(self, stop: threading.Event) -> None:
+    def run(self, stop: StopSignal) -> None:
         """Record until told to stop, then empty the log as far as that takes few seconds."""
         pause = FIRST_PAUSE
         while not stop.is_set():

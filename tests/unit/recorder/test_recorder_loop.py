@@ -9,6 +9,7 @@ from contracts.errors import InvalidInput, Unavailable
 from contracts.records import LogEntry, OutcomeRecord, PredictionRecord
 from infra.memory_archive import MemoryArchive
 from infra.memory_log import MemoryLog, MemoryLogConsumer
+from infra.stop_signal import StopSignal
 from services.recorder.health import Health
 from services.recorder.metrics import Metrics
 from services.recorder.recorder import Recorder
@@ -160,7 +161,7 @@ def test_told_to_stop_it_empties_the_log_first() -> None:
     stage = Stage()
     stage.append(*(prediction(f"p{i}") for i in range(5)))
     stage.recorder.most = 2
-    stop = threading.Event()
+    stop = StopSignal()
     stop.set()
     stage.recorder.run(stop)
     assert stage.consumer.lag() == 0
@@ -168,7 +169,7 @@ def test_told_to_stop_it_empties_the_log_first() -> None:
 
 def test_the_loop_records_until_told_to_stop_and_recovers_by_itself() -> None:
     stage = Stage()
-    stop = threading.Event()
+    stop = StopSignal()
     thread = threading.Thread(target=stage.recorder.run, args=(stop,))
     thread.start()
     try:
