@@ -23,8 +23,8 @@ def executable() -> Path:
 def command(settings: Settings) -> list[str]:
     """The command line; the password goes through a file of mode 0600, for others can read a command line.
 
-    The file of what was written (AOF) is made anew from 256 MB on, not from 64: that takes the disk for a tenth of a
-    second and more, and what is logged meanwhile waits.
+    The file of what was written (AOF) is made anew from 256 MB on, not from 64: beside traffic on a small machine that
+    is suspected, not proved, to keep what is logged waiting.
     """
     folder = settings.path("redis", "data").parent
     config = settings.path("secrets", "redis.conf")
