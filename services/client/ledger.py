@@ -27,9 +27,12 @@ class Ledger:
     made_good: int = 0  # of these attempts, those at something that was acknowledged later
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_LATENCIES))  # seconds
 
-    def answer(self, prediction_id: str, version: str, degraded: Iterable[str], seconds: float) -> None:
-        """A prediction was acknowledged, after so many seconds."""
+    def answer(
+        self, prediction_id: str, version: str, degraded: Iterable[str], seconds: float, failures: int = 0
+    ) -> None:
+        """A prediction was acknowledged, after so many seconds and so many attempts that were not."""
         self.answered += 1
+        self.made_good += failures
         self.versions[version] += 1
         self.degraded.update(degraded)
         self.latencies.append(seconds)

@@ -1,8 +1,9 @@
 """Simulated clients: requests at a steady rate over HTTP, and their outcomes when the world's time has come for them;
 where the world has a catalogue, what it publishes meanwhile.
 
-Arrivals are open-loop (a slow answer does not slow the next request down). Every outcome is sent until it is
-acknowledged or refused, as a real client's queue would; while the gateway is away one at a time asks for it.
+Arrivals are open-loop (a slow answer does not slow the next request down). A prediction that is refused for the moment
+is asked for again, a few times. Every outcome is sent until it is acknowledged or refused, as a real client's queue
+would; while the gateway is away one at a time asks for it.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from datetime import datetime
 from itertools import count
 from typing import Any, Self
 
-from contracts.errors import Conflict, FlywheelError, InvalidInput, NotFound, SetupError
+from contracts.errors import Conflict, FlywheelError, InvalidInput, NotFound, SetupError, Unavailable
 from contracts.ports import Clock
 from contracts.world import SimulatedOutcome, World
 from services.client.gateway import GatewayClient
@@ -23,9 +24,10 @@ from services.client.ledger import Ledger
 from services.client.publishing import Publisher
 
 TICK = 0.05  # seconds between two looks at what is due
-RETRY = 1.0  # seconds until an outcome is sent again after one was not acknowledged
+RETRY = 1.0  # seconds until what was not acknowledged is sent again
+ATTEMPTS = 3  # at a prediction; after them its user has gone
 MOST_IN_FLIGHT = 256
-MOST_REPORTS = 128  # outcomes in flight, of these
+MOST_REPORTS = 32  # outcomes in flight, of these: many come due at once, and predictions queue behind them
 MOST_WAITING = 300_000  # outcomes whose time has not come or that nobody takes: 100 MB
 REFUSED = (InvalidInput, NotFound, Conflict)  # the gateway has judged what was sent, and would again
 
@@ -149,17 +151,29 @@ class Simulation:
 
     async def _predict(self, request: dict[str, Any]) -> None:
         before = time.monotonic()
-        try:
-            answer = await self._client.predict(self._system, request)
-        except SetupError:
-            raise
-        except FlywheelError as error:
-            self.ledger.fail(str(error))
+        answer, failures = await self._asked(request)
+        if answer is None:
             return
-        seconds = time.monotonic() - before
-        self.ledger.answer(answer["prediction_id"], answer["model_version"], answer["degraded"], seconds)
+        seconds = time.monotonic() - before  # as the user waited, over all attempts
+        self.ledger.answer(answer["prediction_id"], answer["model_version"], answer["degraded"], seconds, failures)
         for outcome in self.world.outcomes(request, answer["result"], self._clock.now(), next(self._streams)):
             self._keep(_Due(outcome.occurred_at, next(self._turns), answer["prediction_id"], outcome))
+
+    async def _asked(self, request: dict[str, Any]) -> tuple[dict[str, Any] | None, int]:
+        """The answer, if there was one, and how many attempts there were before it. An attempt without an answer may be
+        in the log: nobody saw it, and it gets no outcome."""
+        for failures in range(ATTEMPTS):
+            if failures:
+                await asyncio.sleep(RETRY)
+            try:
+                return await self._client.predict(self._system, request), failures
+            except SetupError:
+                raise
+            except FlywheelError as error:
+                self.ledger.fail(str(error))
+                if not isinstance(error, Unavailable) or self._stopping.is_set():
+                    break
+        return None, 0
 
     def _keep(self, due: _Due) -> None:
         if len(self._due) < MOST_WAITING:

@@ -37,20 +37,22 @@ class TokenBucket:
 
 @dataclass
 class Breaker:
-    """Leaves a part alone for a second once it has wasted the time of several requests in a row.
+    """Leaves a part alone for a moment once it has wasted the time of several requests, one after the other.
 
-    Only failures that cost time count: a refused connection costs none, and a hanging one the whole of a budget. After
-    the second one call goes through as a probe, while the others wait another second; its success closes the breaker.
+    Only failures that cost time count: a refused connection costs none, and a hanging one the whole of a budget. Calls
+    that hang side by side count as one: under load a single short pause takes dozens of them with it. After the moment
+    one call goes through as a probe, while the others are refused for another; its success closes the breaker.
     """
 
     name: str
     time: Callable[[], float] = monotonic
     failures: int = 0
+    counted_at: float = -math.inf  # when the last failure that counts became known
     retry_at: float = 0.0
 
     MOST = 3  # failures in a row; fewer would trip on one pause of the garbage collector
     COSTLY = 0.01  # seconds
-    OPEN = 1.0  # seconds
+    OPEN = 0.25  # seconds: as long as a probe that hangs takes, so that at most one request in flight hangs
 
     def check(self) -> None:
         """Raises Unavailable while the part is left alone."""
@@ -63,9 +65,12 @@ class Breaker:
 
     def failed(self, seconds: float) -> None:
         """A call failed and had taken `seconds`."""
-        if seconds >= self.COSTLY:
-            self.failures += 1
-            self.retry_at = self.time() + self.OPEN
+        if seconds < self.COSTLY:
+            return
+        now = self.time()
+        self.retry_at = now + self.OPEN
+        if now - seconds >= self.counted_at:
+            self.failures, self.counted_at = self.failures + 1, now
 
     def succeeded(self) -> None:
         self.failures = 0

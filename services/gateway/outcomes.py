@@ -12,6 +12,7 @@ from services.gateway.stages import Deadline, Platform
 
 SKEW = timedelta(minutes=1)  # how far a client's clock may run ahead of the platform's
 EPOCH = datetime.fromtimestamp(0, UTC)
+PATIENCE = 2.0  # seconds for the log to take it: nobody waits for a page, and a pause of the log's disk passes
 
 
 class Outcome(BaseModel):
@@ -42,7 +43,7 @@ async def accept(platform: Platform, system: System, outcome: Outcome) -> None:
         received_at=now,
         source=outcome.source,
     )
-    await platform.logging.call(lambda: platform.log.append_outcome(record), system, Deadline.of(system))
+    await platform.logging.call(lambda: platform.log.append_outcome(record), system, Deadline.after(PATIENCE))
     platform.metrics.outcomes.labels(system.name).inc()
 
 

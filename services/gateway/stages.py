@@ -26,7 +26,12 @@ class Deadline:
     @classmethod
     def of(cls, system: System) -> "Deadline":
         """The system's deadline, from now on."""
-        return cls(asyncio.get_running_loop().time(), system.requirements.deadline.total_seconds())
+        return cls.after(system.requirements.deadline.total_seconds())
+
+    @classmethod
+    def after(cls, seconds: float) -> "Deadline":
+        """So many seconds from now on."""
+        return cls(asyncio.get_running_loop().time(), seconds)
 
     def at(self, share: float) -> float:
         return self.start + self.length * share

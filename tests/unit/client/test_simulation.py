@@ -26,6 +26,7 @@ class Gateway:
     fault_of_outcomes: FlywheelError | None = None
     tries: Counter[str] = field(default_factory=Counter)  # of outcomes
     names: Any = field(default_factory=count)
+    refusals: int = 0  # predictions that it still refuses for the moment
 
     async def __aenter__(self) -> Self:
         return self
@@ -35,6 +36,9 @@ class Gateway:
     async def predict(self, system: str, request: Mapping[str, Any]) -> dict[str, Any]:
         if self.fault:
             raise self.fault
+        if self.refusals:
+            self.refusals -= 1
+            raise Unavailable("not now")
         return {"prediction_id": f"p{next(self.names)}", "model_version": "1", "degraded": [], "result": {}}
 
     async def outcome(self, system: str, name: str, outcome: SimulatedOutcome) -> None:
@@ -77,7 +81,25 @@ def test_outcomes_outlast_an_absence_of_the_gateway_and_are_told_once() -> None:
     assert len(ledger.outcomes) == ledger.reported
     of_outcomes = sum(gateway.tries.values()) - ledger.reported
     assert of_outcomes > 0
-    assert ledger.lost == ledger.failed - of_outcomes  # predictions, which are not made again
+    assert 0 < ledger.lost <= ledger.failed - of_outcomes  # predictions that were given up
+
+
+def test_a_prediction_that_is_refused_for_the_moment_is_asked_for_again() -> None:
+    gateway = Gateway(refusals=12)
+    with clients_of(gateway) as clients:
+        poll(lambda: clients.ledger.made_good == 12, what="the predictions that were refused")
+        poll(lambda: clients.ledger.reported > 20, what="outcomes")
+    assert clients.ledger.failed == 12
+    assert clients.ledger.lost == 0
+    assert clients.ledger.percentile(100) > 1000  # the user waited all that time
+
+
+def test_a_prediction_is_given_up_after_three_attempts() -> None:
+    gateway = Gateway(fault=Unavailable("gone"))
+    with clients_of(gateway, rate=2.0) as clients:
+        poll(lambda: clients.ledger.failed > 9, what="attempts")
+    assert clients.ledger.answered == 0
+    assert clients.ledger.lost == clients.ledger.failed
 
 
 def test_an_outcome_that_is_refused_is_not_sent_again() -> None:

@@ -32,20 +32,35 @@ def test_a_slow_bucket_says_how_long_to_wait() -> None:
     assert bucket.take() == 10
 
 
-def test_a_breaker_lets_one_probe_through_a_second() -> None:
+def test_a_breaker_lets_one_probe_through_at_a_time() -> None:
     hand = Hand()
     breaker = Breaker("It", hand)
     for _ in range(3):
         breaker.check()
+        hand.at += 0.2
         breaker.failed(0.2)
     with pytest.raises(Unavailable, match="It did not answer"):
         breaker.check()
-    hand.at += 1.0
+    hand.at += 0.25
     breaker.check()
     with pytest.raises(Unavailable):
         breaker.check()
     breaker.succeeded()
     breaker.check()
+
+
+def test_calls_that_hang_side_by_side_count_as_one_failure() -> None:
+    hand = Hand()
+    breaker = Breaker("It", hand)
+    for pause in range(3):
+        breaker.check()
+        hand.at += 0.2
+        for _ in range(50):
+            breaker.failed(0.2)
+            hand.at += 0.001
+        assert breaker.failures == pause + 1
+    with pytest.raises(Unavailable, match="the last 3 times"):
+        breaker.check()
 
 
 def test_failures_that_cost_no_time_leave_a_breaker_closed() -> None:
