@@ -1,5 +1,6 @@
 """What the stores between the stages hold: the log's records, registered models, features as they were read."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -148,9 +149,30 @@ class Verdict:
     reference_loss: float  # what a model as good as the champion was on its hold-out would lose here
     harmed: bool | None
     feature_rows: int
-    drifted_columns: tuple[str, ...]
+    drifted_columns: tuple[str, ...]  # the most shifted first
     drift_share: float
     drifted: bool | None
+    drift_words: str = ""  # the reason, in a sentence
+    effects: Mapping[str, float] = field(default_factory=dict)  # of each column: how far it shifted, in σ
+    served_since: datetime | None = None  # where the window of served rows begins; `since` is the labelled rows'
+    concept_drifted: bool | None = None  # by every label since this version began to serve
+    concept_evidence: float = math.nan  # logarithm of an e-detector's; at the threshold it is an alarm
+    concept_threshold: float = math.nan
+    concept_labels: int = 0  # predictions with labels that it has seen
+    concept_since: datetime | None = None  # since when the champion seems worse, once there is an alarm
+    estimated_loss: float = (
+        math.nan
+    )  # mean log loss of the served rows, before their labels are in; blind to concept drift
+    estimated_low: float = math.nan
+    estimated_high: float = math.nan
+    decision: str = ""  # what was decided on it, and why
+
+    @property
+    def harm(self) -> bool | None:
+        """Whether the champion does harm, by either test; None while neither says so and one cannot tell."""
+        if self.harmed or self.concept_drifted:
+            return True
+        return None if self.harmed is None else False
 
 
 @dataclass(frozen=True)

@@ -272,7 +272,10 @@ class Monitoring:
     quality_margin: float  # harm: log loss per row, more than this above what the hold-out's quality would lose
     confidence: float
     drift_share: float  # data drift: the share of columns that drifted
-    cooldown: timedelta  # between two automatic retrainings
+    cooldown: timedelta  # from the end of a retraining to the next that starts by itself
+    daily_budget: int = 4  # retrainings that start by themselves within any 24 hours
+    concept_margin: float = 0.005  # concept drift: mean error, more than this above the hold-out's upper bound
+    run_length: int = 100_000  # labelled predictions between two false alarms of concept drift, on average at least
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from contracts.records import Verdict
 
-TIMES = ("at", "since", "until")
+TIMES = ("at", "since", "until", "served_since", "concept_since")
 
 
 class VerdictFile:
@@ -36,5 +36,5 @@ class VerdictFile:
 
 
 def _verdict(written: dict[str, Any]) -> Verdict:
-    times = {name: datetime.fromisoformat(written[name]) for name in TIMES}
+    times = {name: datetime.fromisoformat(written[name]) for name in TIMES if written.get(name)}
     return Verdict(**{**written, **times, "drifted_columns": tuple(written["drifted_columns"])})

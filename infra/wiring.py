@@ -26,8 +26,10 @@ from infra.settings import Settings
 
 if TYPE_CHECKING:
     from infra.events import EventTable
+    from infra.findings import FindingFiles
     from infra.live_features import LiveFeatures
     from infra.model_cache import ModelCache
+    from infra.retrainings import Retrainings
     from infra.stack import Stack
     from infra.tracking import Tracker
     from infra.verdicts import VerdictFile
@@ -132,6 +134,18 @@ def verdicts(settings: Settings) -> "VerdictFile":
     from infra.verdicts import VerdictFile
 
     return VerdictFile(settings.path("verdicts", "system").parent)
+
+
+def findings(settings: Settings) -> "FindingFiles":
+    from infra.findings import FindingFiles
+
+    return FindingFiles(settings.path("verdicts", "findings", "system").parent)
+
+
+def retrainings(settings: Settings) -> "Retrainings":
+    from infra.retrainings import Retrainings
+
+    return Retrainings(settings.path("verdicts", "retrainings", "system").parent)
 
 
 def dispatcher(settings: Settings) -> Dispatcher:
