@@ -24,9 +24,10 @@ class FlowProcesses:
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def start(self, run_id: str) -> None:
-        """Start the engine on a run, in a process group of its own so that all it starts can be ended with it."""
+        """Start the engine on a run, in a process group of its own so that all it starts can be ended with it; not in a
+        session of its own, which Linux would give as much of the processor as the gateway's (sched(7), autogroup)."""
         command = [sys.executable, "-m", ENGINE, run_id]
-        self.running[run_id] = process = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
+        self.running[run_id] = process = subprocess.Popen(command, cwd=ROOT, process_group=0)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._file(run_id).write_text(str(process.pid))
 
