@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo test docker-test check lock clean
+.PHONY: help setup demo test docker-test bench check lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ test: setup ## all tests, with real Redis, MLflow, Prefect, BentoML and Evidentl
 docker-test: setup ## the stack in containers, brought up, tried and taken down; needs a Docker engine with Compose
 	@$(BIN)/python -m pytest tests/docker/test_stores.py
 	@$(BIN)/python -m pytest tests/docker -v --ignore tests/docker/test_stores.py
+
+bench: setup ## measure monitoring anew: tables, plots and the README files' figures; a quarter of an hour
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.monitoring
 
 check: setup ## formatting, lint, types and the import rules
 	@$(BIN)/ruff format --check .

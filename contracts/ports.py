@@ -170,8 +170,8 @@ class Registry(ModelSource, Protocol):
 class Dispatcher(Protocol):
     """Pipelines started by name, and events that may start them."""
 
-    def run(self, deployment: str, parameters: Mapping[str, Any]) -> str:
-        """Start a deployment (`train`, `promote` …): the run's id."""
+    def run(self, deployment: str, parameters: Mapping[str, Any], key: str = "") -> str:
+        """Start a deployment (`train`, `promote` …): the run's id. The same key again is the same run, ended or not."""
 
     def state(self, run_id: str) -> RunState: ...
 

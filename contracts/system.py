@@ -274,7 +274,8 @@ class Monitoring:
     drift_share: float  # data drift: the share of columns that drifted
     cooldown: timedelta  # from the end of a retraining to the next that starts by itself
     daily_budget: int = 4  # retrainings that start by themselves within any 24 hours
-    concept_margin: float = 0.005  # concept drift: mean error, more than this above the hold-out's upper bound
+    concept_margin: float = 0.2  # concept drift: the share by which scores' log-odds may lie too far apart, beyond
+    # what the hold-out's labels leave open
     run_length: int = 100_000  # labelled predictions between two false alarms of concept drift, on average at least
 
 

@@ -35,6 +35,8 @@ PANELS: dict[str, dict[str, tuple[str, str]]] = {  # panel → command → (modu
         "promote": ("pipelines.commands:promote", "Make a candidate the champion, if the gate lets it."),
         "rollback": ("pipelines.commands:rollback", "Bring a system's previous champion back."),
         "monitor": ("monitoring.commands:monitor", "Judge the latest window of a system's log for drift and quality."),
+        "metrics": ("monitoring.commands:metrics", "Show what each version of a system earned, by outcomes."),
+        "parity": ("monitoring.commands:parity", "Show whether features are served as they are recomputed."),
         "loadtest": ("services.client.loadtest.commands:loadtest", "Hold a system's requirements against real load."),
         "review": ("services.console.commands:review", "List what waits for a person's label, or give one its label."),
         "explain": ("services.client.commands:explain", "Show the record of one prediction, by its id."),

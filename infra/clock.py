@@ -10,6 +10,7 @@ from pathlib import Path
 from contracts.ports import Clock
 
 CLOCK_FILE = "clock.json"
+END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
 
 class SystemClock:
@@ -39,6 +40,13 @@ class CatchUpClock:
         """Seconds that pass in one of the machine's: `speed`, and 1 once it has caught up."""
         real = datetime.now(UTC)
         return self.speed if self._ahead(real) < real else 1.0
+
+    @property
+    def caught_up(self) -> datetime:
+        """When it showed, or will show, the machine's own time."""
+        if self.speed <= 1:
+            return self.started if self.origin >= self.started else END_OF_TIME
+        return self.started + max(self.started - self.origin, timedelta(0)) / (self.speed - 1)
 
     def _ahead(self, real: datetime) -> datetime:
         """What it would show if it ran on for ever."""
@@ -103,6 +111,14 @@ class SharedClock:
 def pace(clock: Clock) -> float:
     """Seconds of a clock's time that pass in one of the machine's, now."""
     return clock.pace if isinstance(clock, CatchUpClock | SharedClock) else 1.0
+
+
+def pace_since(clock: Clock, since: datetime) -> float:
+    """The most seconds of a clock's time that passed in one of the machine's since it showed `since`."""
+    current = clock.current if isinstance(clock, SharedClock) else clock
+    if not isinstance(current, CatchUpClock) or since >= current.caught_up:
+        return 1.0
+    return current.speed
 
 
 def write_clock(path: Path, origin: datetime, speed: float) -> SharedClock:

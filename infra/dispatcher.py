@@ -47,14 +47,17 @@ class PrefectDispatcher:
         no_idle = httpx.Limits(max_keepalive_connections=0)  # nobody closes a dispatcher
         self._client = httpx.Client(base_url=f"{self.url}/api", timeout=SECONDS, limits=no_idle, trust_env=False)
 
-    def run(self, deployment: str, parameters: Mapping[str, Any]) -> str:
-        """Start a deployment (`train`, `promote` …): the run's id. NotFound names the deployments there are."""
+    def run(self, deployment: str, parameters: Mapping[str, Any], key: str = "") -> str:
+        """Start a deployment (`train`, `promote` …): the run's id. NotFound names the deployments there are.
+
+        The same key again is the same run, whatever became of it; without a key each call is a run of its own.
+        """
         found = self._call("GET", f"/deployments/name/{deployment}/{deployment}")
         if found is None:
             known = ", ".join(self._deployments()) or "none"
             raise NotFound(f"Prefect has no deployment {deployment!r}. Known: {known}.")
         named = " ".join(filter(None, (deployment, str(parameters.get("system", "")))))
-        body = {"parameters": dict(parameters), "name": named, "idempotency_key": str(uuid4())}
+        body = {"parameters": dict(parameters), "name": named, "idempotency_key": key or str(uuid4())}
         made = self._call("POST", f"/deployments/{found['id']}/create_flow_run", body)
         return str(made["id"])
 

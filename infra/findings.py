@@ -1,6 +1,8 @@
 """The newest findings of monitoring at rest: one JSON file a kind and system, replaced as a whole."""
 
+import json
 import os
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -28,7 +30,8 @@ class FindingFiles:
         path = self._path(type(finding), finding.system)
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(f".{os.getpid()}.draft")
-        draft.write_bytes(TypeAdapter(type(finding)).dump_json(finding))
+        written = TypeAdapter(type(finding)).dump_python(finding)
+        draft.write_text(json.dumps(written, default=datetime.isoformat), encoding="utf-8")  # with NaN as it is
         draft.replace(path)
 
     def read(self, kind: type[T], system: str) -> T | None:

@@ -7,6 +7,8 @@ from typing import Literal
 
 from contracts.records import Verdict
 
+PERIOD = timedelta(minutes=15)  # from one judgement of a system to its next, in the platform's time …
+LEAST = timedelta(minutes=2)  # … and, on a clock that runs fast, of real time between those of any two systems
 BEATS = 3  # periods without a verdict, after which nothing is known; one or two may fall to a restart or a slow run
 
 
@@ -19,10 +21,16 @@ class Heartbeat:
     last: datetime | None = None
 
 
+def monitor_period(pace: float, systems: int) -> timedelta:
+    """How often each of so many systems is judged, in the platform's time, on a clock that runs `pace` times as fast
+    as the machine's: what the monitor's schedule comes to."""
+    return max(PERIOD, LEAST * systems * pace) if pace > 1 else PERIOD
+
+
 def heartbeat(verdicts: Sequence[Verdict], period: timedelta, now: datetime) -> Heartbeat:
     """How old the newest of a system's verdicts is, in the monitor's periods. Times are the platform's, in any order.
 
-    On a fast clock the period is what the schedule comes to in the platform's time.
+    The period is that of `monitor_period`.
     """
     last = max((each.at for each in verdicts), default=None)
     if last is None:

@@ -8,24 +8,21 @@ Evidence counts for the champion that serves now, for `Rules.windows_remembered`
 after it has ended with a judgement. A run that failed or was killed has answered nothing: its alarm stands.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
-from contracts.errors import InvalidInput
 from contracts.records import Verdict
+from contracts.system import Monitoring
+from infra.alarms import Alarm
 
-Cause = Literal["harm", "drift"]
 End = Literal["promoted", "refused", "cancelled", "failed", "died"]
 Why = Literal["harm", "drift", "running", "cooldown", "budget", "answered", "steady", "unknown"]
 
 UNFINISHED: tuple[End, ...] = ("failed", "died")  # ends that no person and no gate chose: worth another try
 DAY = timedelta(days=1)
 LONGEST_PATIENCE = 7 * DAY  # to which the cooldown of drift grows while the gate refuses what drift asked for
-KEY_TIME = "%Y%m%dT%H%M%S.%f"
-KEY = re.compile(r"(?P<cause>harm|drift)-(?P<version>.+)-(?P<at>\d{8}T\d{6}\.\d{6})")
 MOST_DOUBLINGS = 20  # a span doubled so often is longer than any that is waited
 
 
@@ -40,6 +37,11 @@ class Rules:
     windows: int = 3  # of the last so many windows that say anything about drift …
     sustained: int = 2  # … so many must have drifted
     windows_remembered: int = 6  # evidence that is older counts no more
+
+    @classmethod
+    def of(cls, monitoring: Monitoring) -> "Rules":
+        """What a system's step 7 says."""
+        return cls(monitoring.window, monitoring.cooldown, monitoring.daily_budget)
 
 
 @dataclass(frozen=True)
@@ -64,30 +66,6 @@ class History:
     verdicts: Sequence[Verdict]
     runs: Sequence[Retraining]
     champion: str
-
-
-@dataclass(frozen=True)
-class Alarm:
-    """What asks for a retraining: `at` is the time of the newest verdict that it rests on."""
-
-    cause: Cause
-    at: datetime
-    model_version: str
-    words: str
-
-    @property
-    def key(self) -> str:
-        """The same for the same alarm, whoever reads it out of the verdicts."""
-        return f"{self.cause}-{self.model_version}-{self.at.astimezone(UTC):{KEY_TIME}}"
-
-
-def alarm_of(key: str, words: str) -> Alarm:
-    """The alarm of a key: what an event or a poll hands to a run, which knows no verdicts. InvalidInput for no key."""
-    found = KEY.fullmatch(key)
-    if not found:
-        raise InvalidInput(f"{key!r} is no alarm's key; one is harm-3-20260315T120000.000000.", "alarm")
-    cause: Cause = "harm" if found["cause"] == "harm" else "drift"
-    return Alarm(cause, datetime.strptime(found["at"], KEY_TIME).replace(tzinfo=UTC), found["version"], words)
 
 
 @dataclass(frozen=True)
@@ -164,9 +142,9 @@ def _evidence(history: History, rules: Rules, now: datetime) -> list[Verdict]:
 
 
 def _quality(evidence: Sequence[Verdict]) -> Verdict | None:
-    """The newest verdict that says anything about quality; of two at one moment the graver."""
-    conclusive = [each for each in evidence if each.harmed is not None]
-    return max(conclusive, key=lambda each: (each.at, bool(each.harmed)), default=None)
+    """The newest verdict that says whether the champion does harm; of two at one moment the graver."""
+    conclusive = [each for each in evidence if each.harm is not None]
+    return max(conclusive, key=lambda each: (each.at, bool(each.harm)), default=None)
 
 
 def _windows(evidence: Sequence[Verdict], rules: Rules) -> list[Verdict]:
@@ -175,16 +153,22 @@ def _windows(evidence: Sequence[Verdict], rules: Rules) -> list[Verdict]:
     conclusive = [each for each in evidence if each.drifted is not None]
     chosen: list[Verdict] = []
     for each in sorted(conclusive, key=lambda each: (each.at, bool(each.drifted)), reverse=True):
-        if len(chosen) < rules.windows and (not chosen or each.at <= chosen[-1].at - rules.window):
+        if len(chosen) < rules.windows and (not chosen or each.at <= _begin(chosen[-1], rules)):
             chosen.append(each)
     return chosen
 
 
+def _begin(verdict: Verdict, rules: Rules) -> datetime:
+    """Where its window of served rows begins; a verdict of before this was kept has one as long as they are now."""
+    return verdict.served_since or verdict.at - rules.window
+
+
 def _harm(evidence: Sequence[Verdict]) -> Alarm | None:
     newest = _quality(evidence)
-    if newest is None or not newest.harmed:
+    if newest is None or not newest.harm:
         return None
-    words = f"The quality of version {newest.model_version} fell (judged at {_time(newest.at)})."
+    what = "quality of version {} fell" if newest.harmed else "concept that version {} learned has drifted"
+    words = f"The {what.format(newest.model_version)} (judged at {_time(newest.at)})."
     return Alarm("harm", newest.at, newest.model_version, words)
 
 
@@ -215,7 +199,8 @@ def _calm(evidence: Sequence[Verdict], answered: Sequence[Alarm], rules: Rules) 
         return Decision("unknown", "Too little is known: too few recent windows had enough rows to say anything.")
     held = "quality held" if quality else "too little is known of quality"
     drifted = f"data drifted in {sum(bool(each.drifted) for each in windows)} of {_count(len(windows), 'window')}"
-    return Decision("steady", f"Nothing asks for a retraining: {held}; {drifted}.")
+    data = drifted if windows else "too little is known of data drift"
+    return Decision("steady", f"Steady, nothing asks for a retraining: {held}; {data}.")
 
 
 def _rest(alarm: Alarm, runs: Sequence[Retraining], rules: Rules) -> Decision | None:
@@ -268,7 +253,7 @@ def _missed(history: History, rules: Rules, now: datetime, grace: timedelta) -> 
     under_way = max((run.started for run in history.runs if run.ended is None), default=None)
     found: dict[datetime, Alarm] = {}
     for each in _evidence(history, rules, now):
-        if each.at > now - grace or not (each.harmed or each.drifted):
+        if each.at > now - grace or not (each.harm or each.drifted):
             continue  # too young, or it says nothing that an alarm could be made of
         decision = decide(_as_of(history, each.at), rules, each.at)
         alarm = decision.alarm if decision.retrain else None

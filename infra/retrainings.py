@@ -60,6 +60,13 @@ class Retrainings:
             if lost.retraining.ended is None:
                 self.end(system, lost.run_id, at, "died", "Its process ended before it did.")
 
+    def close_dead(self, system: str, at: datetime) -> None:
+        """Close what has no end and no process, whoever asks: a run that lives holds the lock, and is let be."""
+        if any(each.retraining.ended is None for each in self.read(system)):
+            with self.alone(system) as mine:
+                if mine:
+                    self.close_lost(system, at)
+
     def begin(self, system: str, started: Started) -> None:
         """Under the lock, before anything else is done: a run that is killed is known to have been."""
         self._append(system, {**vars(started), "at": started.at.isoformat()})
@@ -67,6 +74,12 @@ class Retrainings:
     def end(self, system: str, run_id: str, at: datetime, end: End, said: str = "", version: str = "") -> None:
         """What became of a run; the first to say so is believed."""
         self._append(system, {"run_id": run_id, "ended": at.isoformat(), "end": end, "said": said, "version": version})
+
+    def close(self, system: str, started: Started, at: datetime, end: End, said: str) -> None:
+        """What became of a run, by who saw its process end: of one, too, that could not say that it had begun."""
+        if all(each.run_id != started.run_id for each in self.read(system)):
+            self.begin(system, started)
+        self.end(system, started.run_id, at, end, said)
 
     def read(self, system: str) -> list[Kept]:
         """All runs, oldest first."""
@@ -84,6 +97,7 @@ class Retrainings:
         return list(found.values())
 
     def _append(self, system: str, line: dict[str, Any]) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / f"{system}.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 

@@ -139,13 +139,13 @@ def verdicts(settings: Settings) -> "VerdictFile":
 def findings(settings: Settings) -> "FindingFiles":
     from infra.findings import FindingFiles
 
-    return FindingFiles(settings.path("verdicts", "findings", "system").parent)
+    return FindingFiles(settings.state_dir / "verdicts" / "findings")  # made by who writes; the console may only read
 
 
 def retrainings(settings: Settings) -> "Retrainings":
     from infra.retrainings import Retrainings
 
-    return Retrainings(settings.path("verdicts", "retrainings", "system").parent)
+    return Retrainings(settings.state_dir / "verdicts" / "retrainings")  # made by who writes
 
 
 def dispatcher(settings: Settings) -> Dispatcher:

@@ -1,8 +1,8 @@
-"""Data drift of one window against the champion's reference, computed and rendered by Evidently.
+"""Data drift of one window against the champion's hold-out, as Evidently shows it: a picture that decides nothing.
 
-First form: Evidently's population stability index per column, with the usual 0.2 as "shifted" (Siddiqi, Credit Risk
-Scorecards, 2006, chapter 8), and a share of columns that the system declares. Its false-alarm rate is not calibrated,
-so drift is shown and recorded, and it is the fall in quality that starts a retraining.
+Evidently's population stability index per column, with the usual 0.2 as "shifted" (Siddiqi, Credit Risk Scorecards,
+2006, chapter 8), and a share of columns that the system declares. Its rate of false alarms is not calibrated, and its
+reference covers all hours; the verdict that is kept and acted on is that of `monitoring/data.py`.
 """
 
 import warnings

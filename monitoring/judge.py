@@ -1,22 +1,17 @@
-"""One judgement: the latest window of the log, against the champion's hold-out. Stores in, verdict out."""
+"""The latest window of the log, and whether quality fell in it: against the champion's hold-out."""
 
-import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from contracts.errors import NotFound
 from contracts.ports import Archive
-from contracts.records import ModelVersion, Verdict
+from contracts.records import ModelVersion
 from contracts.system import System
 from infra.importance import importance
 from monitoring.quality import Loss, Rows, harmed, loss_of
-
-if TYPE_CHECKING:
-    from monitoring.drift import Drift  # Evidently takes seconds to import: not before an alarm is out
 
 SCORE = "score"
 NORMALISED = "normalised_cross_entropy"  # the hold-out's, as training registers it with a version
@@ -64,29 +59,6 @@ def measured(system: System, window: Window) -> Rows:
         rows[SCORE].to_numpy(np.float64)[counted],
         rows["prediction_id"].to_numpy(object)[counted],
         weights[counted],
-    )
-
-
-def verdict(
-    system: System, champion: ModelVersion, window: Window, quality: tuple[Loss, bool | None], drift: "Drift | None"
-) -> Verdict:
-    """All that was found, as it is kept."""
-    loss, harm = quality
-    return Verdict(
-        system=system.name,
-        at=window.until,
-        since=window.since,
-        until=window.until,
-        model_version=champion.version,
-        labelled_rows=loss.rows,
-        loss=loss.mean,
-        loss_low=loss.low,
-        reference_loss=loss.reference,
-        harmed=harm,
-        feature_rows=len(window.served),
-        drifted_columns=drift.columns if drift else (),
-        drift_share=drift.share if drift else math.nan,
-        drifted=drift.share >= system.monitoring.drift_share if drift else None,
     )
 
 

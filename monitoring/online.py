@@ -1,16 +1,13 @@
 """Online metrics: what a version earned, by slice, from outcomes as they mature; and what it answered, at once.
 
-A metric is a ratio of two sums over rows: clicks over impressions, watched minutes over pages, costs over payments. Its
-interval is that of a ratio estimator over predictions (Cochran, Sampling Techniques, 3rd ed., section 6.4), for rows of
-one prediction share a user and a moment; where answers decide which labels are known, rows weigh one over their
-propensity (infra/importance.py), as in training.
+A metric is a ratio of two sums over rows: clicks over impressions, watched minutes over pages, costs over payments
+(`ratio.py`). Where answers decide which labels are known, rows weigh one over their propensity (infra/importance.py),
+as in training. Rows may come in pieces: what is kept of them adds up.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
@@ -22,14 +19,13 @@ from contracts.ports import Archive
 from contracts.records import ModelVersion
 from contracts.system import AT, Floats, System
 from infra.importance import importance
+from monitoring.ratio import Codes, Estimate, Sums, sums
 
 REPORTED = "reported"  # of a row: whether a client told anything of it in time, be it that nothing came of it
 EVERYTHING = ""  # the slice that all rows are in
 MIN_ROWS = 200  # of a slice of one version; smaller ones are left out
-FEWEST = 10.0  # predictions that the error must rest on; of fewer no interval is given
 
-
-Parts = tuple[Floats, Floats]  # each row's part of the numerator and of the denominator
+Interval = tuple[datetime, datetime]  # its end is not in it
 
 
 @dataclass(frozen=True)
@@ -41,26 +37,14 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A ratio with its interval; error and interval are NaN where too few predictions carry it."""
-
-    value: float
-    error: float  # standard error
-    low: float
-    high: float
-    rows: int
-    predictions: int
-
-
-@dataclass(frozen=True)
 class Measured:
-    """A metric of one version in one slice, over the time in which that version answered."""
+    """A metric of one version in one slice, over the time from the first of these rows to the last."""
 
     metric: str
     unit: str
     better: Literal["higher", "lower"]
     version: str
-    slice: str  # "device=mobile", or EVERYTHING
+    slice: str  # "device = mobile", or EVERYTHING
     since: datetime
     until: datetime
     estimate: Estimate
@@ -75,15 +59,39 @@ class VersionMetrics:
     offline: Mapping[str, float]
 
 
-def gathered(system: System, archive: Archive, span: timedelta, now: datetime) -> dict[str, Rows]:
-    """The rows of the last `span`, by what metrics may be over: of `outcomes` the last ones that have matured."""
-    delay = system.requirements.label_delay
-    since, matured = now - span - delay, now - delay
-    labelled = archive.labelled(system, since, matured + timedelta(microseconds=1), now)
-    weights = importance(system, labelled, matured.timestamp())
+@dataclass(frozen=True)
+class Cell:
+    """A metric of one version in one slice."""
+
+    metric: str
+    version: str
+    slice: str
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What is kept of a cell's rows, with the times of the first and the last one in seconds since the epoch."""
+
+    sums: Sums
+    first: float
+    last: float
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(self.sums + other.sums, min(self.first, other.first), max(self.last, other.last))
+
+
+Tallies = Mapping[Cell, Tally]
+
+
+def gathered(system: System, archive: Archive, interval: Interval, now: datetime) -> dict[str, Rows]:
+    """The rows of an interval, by what metrics may be over: answers that were given in it, and as `outcomes` those that
+    matured in it, which were given a label delay earlier."""
+    delay, (since, until) = system.requirements.label_delay, interval
+    labelled = archive.labelled(system, since - delay, until - delay, now)
+    weights = importance(system, labelled, (now - delay).timestamp())
     counted = labelled[weights > 0].reset_index(drop=True)
-    told = reported(counted, archive.outcomes(system, since, now + timedelta(microseconds=1)), delay)
-    answers = archive.predictions(system, now - span, now)
+    told = reported(counted, archive.outcomes(system, since - delay, until), delay)
+    answers = archive.predictions(system, since, until)
     return {
         "outcomes": Rows(counted.assign(**{REPORTED: told}), weights[weights > 0]),
         "answers": Rows(answers, np.ones(len(answers))),
@@ -106,34 +114,35 @@ def measure(
     metrics: Sequence[OnlineMetric], rows: Mapping[str, Rows], slices: Sequence[str], confidence: float = 0.95
 ) -> tuple[Measured, ...]:
     """Each metric of each version, as a whole and by slice (a value of one of the columns `slices`)."""
-    return tuple(
-        found
+    return measured(metrics, tally(metrics, rows, slices), confidence)
+
+
+def tally(metrics: Sequence[OnlineMetric], rows: Mapping[str, Rows], slices: Sequence[str]) -> Tallies:
+    """What is kept of rows, whose predictions are in no other rows."""
+    return {
+        cell: found
         for over, some in rows.items()
-        for metric in metrics
-        if metric.over == over and len(some.frame)
-        for found in _measured(metric, some, slices, confidence)
+        for metrics_over in [[metric for metric in metrics if metric.over == over]]
+        if metrics_over and len(some.frame)
+        for column in (None, *slices)
+        for cell, found in _tallied(metrics_over, some, column)
+    }
+
+
+def together(one: Tallies, other: Tallies) -> Tallies:
+    """Of two pieces of the log what is kept of both."""
+    return {**one, **{cell: one[cell] + found if cell in one else found for cell, found in other.items()}}
+
+
+def measured(metrics: Sequence[OnlineMetric], tallies: Tallies, confidence: float = 0.95) -> tuple[Measured, ...]:
+    """The metrics of what was tallied, versions in the registry's order; slices with too few rows are left out."""
+    named = {metric.name: (number, metric) for number, metric in enumerate(metrics)}
+    cells = sorted(tallies, key=lambda cell: (named[cell.metric][0], _in_order(cell.version), cell.slice))
+    return tuple(
+        _measured(named[cell.metric][1], cell, tallies[cell], confidence)
+        for cell in cells
+        if cell.slice == EVERYTHING or tallies[cell].sums.rows >= MIN_ROWS
     )
-
-
-def ratio(parts: Parts, weights: Floats, predictions: NDArray[Any], confidence: float) -> Estimate:
-    """Weighted sum of numerators over that of denominators; all NaN where the latter is 0.
-
-    `predictions` says which rows are of one prediction. The error rests on as many predictions as
-    (Σ e²)² / Σ e⁴ of their residuals e: with few events, or few large weights, that is few, however many the rows.
-    """
-    numerator, denominator = (np.asarray(part, np.float64) * weights for part in parts)
-    number, groups = _numbered(predictions)
-    total = float(denominator.sum())
-    if not total:
-        return Estimate(math.nan, math.nan, math.nan, math.nan, len(weights), groups)
-    value = float(numerator.sum()) / total
-    squares = np.bincount(number, weights=numerator - value * denominator, minlength=groups) ** 2
-    carried = float(squares.sum()) ** 2 / fourth if (fourth := float((squares**2).sum())) > 0 else 0.0
-    if carried < FEWEST:
-        return Estimate(value, math.nan, math.nan, math.nan, len(weights), groups)
-    error = float(np.sqrt(groups / (groups - 1) * squares.sum())) / abs(total)
-    reach = NormalDist().inv_cdf((1 + confidence) / 2) * error
-    return Estimate(value, error, value - reach, value + reach, len(weights), groups)
 
 
 def beside(measured: Sequence[Measured], versions: Sequence[ModelVersion]) -> tuple[VersionMetrics, ...]:
@@ -148,36 +157,38 @@ def beside(measured: Sequence[Measured], versions: Sequence[ModelVersion]) -> tu
     )
 
 
-def _measured(metric: OnlineMetric, rows: Rows, slices: Sequence[str], confidence: float) -> Iterator[Measured]:
+def _measured(metric: OnlineMetric, cell: Cell, found: Tally, confidence: float) -> Measured:
+    since, until = (datetime.fromtimestamp(end, UTC) for end in (found.first, found.last))
+    estimate = found.sums.estimate(confidence)
+    return Measured(metric.name, metric.unit, metric.better, cell.version, cell.slice, since, until, estimate)
+
+
+def _tallied(metrics: Sequence[OnlineMetric], rows: Rows, column: str | None) -> Iterator[tuple[Cell, Tally]]:
+    """The metrics of each version, or of each version's slices by one column."""
     frame = rows.frame
-    numerator, denominator = metric.value({str(name): frame[name].to_numpy() for name in frame.columns})
-    predictions, _ = _numbered(frame["prediction_id"].to_numpy())
-    at, versions = frame[AT].to_numpy(np.float64), frame["model_version"].to_numpy(object)
-    for version in sorted(set(versions), key=_in_order):
-        own = versions == version
-        since, until = (datetime.fromtimestamp(float(end), UTC) for end in (at[own].min(), at[own].max()))
-        for name, within in _slices(frame, own, slices):
-            parts = numerator[within], denominator[within]
-            found = ratio(parts, rows.weights[within], predictions[within], confidence)
-            yield Measured(metric.name, metric.unit, metric.better, version, name, since, until, found)
+    cells, names = _cells(frame, column)
+    predictions = pd.factorize(frame["prediction_id"])[0]
+    at = pd.DataFrame({"first": frame[AT].to_numpy(np.float64), "last": frame[AT].to_numpy(np.float64)})
+    times = at.groupby(cells).agg({"first": "min", "last": "max"}).reindex(range(len(names))).to_numpy()
+    columns = {str(name): frame[name].to_numpy() for name in frame.columns}
+    for metric in metrics:
+        found = sums(metric.value(columns), rows.weights, cells, predictions)
+        for number, (version, name) in enumerate(names):
+            yield Cell(metric.name, version, name), Tally(found[number], *times[number].tolist())
 
 
-def _slices(
-    frame: pd.DataFrame, own: NDArray[np.bool_], columns: Sequence[str]
-) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """A version's rows: all of them, and each slice that has enough."""
-    yield EVERYTHING, own
-    for column in columns:
-        codes, values = pd.factorize(frame[column])
-        counts = np.bincount(codes[own & (codes >= 0)], minlength=len(values))
-        for code in np.flatnonzero(counts >= MIN_ROWS).tolist():
-            yield f"{column}={values[code]}", own & (codes == code)
+def _cells(frame: pd.DataFrame, column: str | None) -> tuple[Codes, list[tuple[str, str]]]:
+    """Each row's cell by its number, −1 where it has no value in the column; and the version and slice of each cell."""
+    versions, known = pd.factorize(frame["model_version"])
+    codes, values = pd.factorize(frame[column]) if column else (np.zeros(len(frame), np.int64), [EVERYTHING])
+    both = np.where(codes < 0, np.nan, versions * len(values) + codes)  # what is missing gets the code −1 …
+    cells, which = pd.factorize(both)  # … and is not among the distinct ones
+    pairs = [divmod(int(each), len(values)) for each in which]
+    return cells.astype(np.int64), [(str(known[of]), _name(column, values[value])) for of, value in pairs]
 
 
-def _numbered(values: NDArray[Any]) -> tuple[NDArray[np.int64], int]:
-    """Each value as a number, and how many there are."""
-    codes, distinct = pd.factorize(values)
-    return codes.astype(np.int64), len(distinct)
+def _name(column: str | None, value: Any) -> str:
+    return f"{column} = {value}" if column else EVERYTHING
 
 
 def _in_order(version: str) -> tuple[int, str]:

@@ -3,8 +3,8 @@
 Equality is promised to the last bit (feature_repo/README.md), with three exceptions that are no skew:
 
 - A state is served once it is materialised, so that shortly after a tick the one before it is still served. Each row of
-  a view is compared with the tick that it agrees with most; as many ticks behind as `Requirements.freshness` allows are
-  counted as such.
+  a view is compared with the tick that it agrees with most (`recomputed.py`); as many ticks behind as
+  `Requirements.freshness` allows are counted as such.
 - Where a view is named in `degraded` the defaults stand for what could not be read: rows that hold them are left out.
 - Of two requests of one entity that were under way at the same time neither has seen the other, and the events that are
   recomputed from hold both: for live views such rows are left out.
@@ -12,8 +12,7 @@ Equality is promised to the last bit (feature_repo/README.md), with three except
 Whatever else differs is skew between serving and training, and is described in words that say where to look.
 """
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,14 +24,10 @@ from numpy.typing import NDArray
 from contracts.ports import Archive, FeatureStore
 from contracts.records import FEATURES_UNAVAILABLE
 from contracts.system import AT, FeatureView, Matrix, System
+from monitoring.recomputed import Live, Mask, Recomputed, allowed, defaulted, matrix, recomputed, same
 from monitoring.skew import Pairs, describe
 
-Mask = NDArray[np.bool_]
-Live = Callable[[pd.DataFrame], pd.DataFrame]  # rows (row columns and `at`) → with the live views' features
-
 ON_REQUEST = "request"  # stands for a view's name where the features are the request's own
-FURTHER = (2, 3, 6, 12, 24)  # ticks before a row's own that are looked at besides those allowed, to name what is stale
-MOST_ALLOWED = 12  # ticks behind; each is a join of its own
 TOLERATED = 0.01  # of a feature's rows: a Redis that was killed may have lost a second's events
 MOST_EXAMPLES = 3
 
@@ -47,28 +42,20 @@ class Stores:
 
 
 @dataclass(frozen=True)
-class Recomputed:
-    """Features of logged rows, in the rows' order: as of each row's own `at`, and as of some ticks before it."""
-
-    now: pd.DataFrame
-    earlier: Mapping[int, pd.DataFrame]  # by ticks; the ticked views' features only
-
-
-@dataclass(frozen=True)
 class ViewParity:
     """What came of a view's rows: compared = as promised + behind + differing ones."""
 
     name: str
     compared: int
     behind: int  # served from an earlier tick than their own, as is allowed …
-    behind_for: timedelta  # … and how long after its tick the latest of them was
+    behind_for: timedelta  # … and for how long the oldest of them had been due
     degraded: int  # left out: the defaults stood in
     under_way: int  # left out: another request of the same entity was under way
 
     def sentence(self) -> str:
         """What was compared of the view, and what not."""
         left_out = f"left out {self.degraded:,} degraded and {self.under_way:,} with another request under way"
-        late = f" (up to {self.behind_for.total_seconds() / 60:.0f} min after the tick)" if self.behind else ""
+        late = f" (up to {self.behind_for.total_seconds() / 60:,.0f} min after the tick)" if self.behind else ""
         return f"{self.name}: {self.compared:,} rows compared, {self.behind:,} of an earlier tick{late}; {left_out}."
 
 
@@ -130,29 +117,20 @@ def check(
     interval: tuple[datetime, datetime],
     most: int = 10_000,
     longest: timedelta | None = None,
+    freshness: timedelta | None = None,
 ) -> Parity:
     """Compare at most so many rows of an interval of the log, drawn evenly from all that were kept.
 
-    `longest` is how long a request may be under way, in the platform's time; by default the system's deadline, which is
-    right on a clock that does not run fast.
+    `longest` is how long a request may be under way, and `freshness` how old what is materialised may be, both in the
+    platform's time; by default what the system's requirements say, which is right on a clock that does not run fast.
     """
-    span = longest or system.requirements.deadline
+    span, age = longest or system.requirements.deadline, freshness or system.requirements.freshness
     log = stores.archive.predictions(system, *interval).reset_index(drop=True)
     read = ~log["degraded"].str.contains(FEATURES_UNAVAILABLE, regex=False).to_numpy(bool)
     sample = log[read] if read.sum() <= most else log[read].sample(most, random_state=0).sort_index()
     met = {view.name: under_way(view, log, sample, span) for view in system.features.views}
-    found = recomputed(system, stores.features, stores.live, sample)
+    found = recomputed(system, stores.features, stores.live, sample, age)
     return compare(system, sample, found, met, unread=int((~read).sum()))
-
-
-def recomputed(system: System, store: FeatureStore, live: Live, rows: pd.DataFrame) -> Recomputed:
-    """The features of logged rows anew. What was logged of them is taken away first, so that it cannot come back."""
-    names = [name for name in system.features.names if name in rows]
-    full = live(rows.drop(columns=names))
-    now = store.historical(system, full)[list(system.features.names)]
-    most = max((allowed(system, view) for view in system.features.views), default=0)
-    looked = sorted({*range(1, most + 1), *FURTHER}) if most else []  # without ticked views there are no ticks
-    return Recomputed(now, {ticks: _as_of_ticks_before(system, store, full, ticks) for ticks in looked})
 
 
 def under_way(view: FeatureView, log: pd.DataFrame, rows: pd.DataFrame, span: timedelta) -> Mask:
@@ -200,14 +178,13 @@ class _Part:
     ) -> "_Part":
         names = [feature.name for feature in view.features]
         defaults = {feature.name: feature.default for feature in view.features}
-        values = _matrix(served, names)
-        earlier = {} if view.live else {ticks: _matrix(found.earlier[ticks], names) for ticks in found.earlier}
-        now = _matrix(found.now, names)
+        values = matrix(served, names)
+        earlier = {} if view.live else {ticks: matrix(found.earlier[ticks], names) for ticks in found.earlier}
+        now = matrix(found.now, names)
         ticks, nearest = _nearest(values, {0: now, **earlier})
-        told = served["degraded"].str.contains(rf"(?:^|; ){re.escape(view.name)}: ", regex=True).to_numpy(bool)
-        degraded = told & (values == np.array([*defaults.values()], np.float32)).all(axis=1)
+        degraded = defaulted(view, served)
         together = (np.zeros(len(served), np.bool_) if met is None else met) & ~degraded
-        stale = np.where(ticks > allowed(system, view), ticks, 0)
+        stale = np.where(ticks > allowed(view, found.freshness or system.requirements.freshness), ticks, 0)
         expected = np.where(stale[:, None] > 0, now, nearest)
         used = ~degraded & ~together
         behind = used & (ticks > stale)
@@ -215,7 +192,7 @@ class _Part:
             name=view.name,
             compared=int(used.sum()),
             behind=int(behind.sum()),
-            behind_for=_since_tick(view, served[AT].to_numpy(np.float64)[behind]),
+            behind_for=_since_tick(view, served[AT].to_numpy(np.float64)[behind], ticks[behind]),
             degraded=int(degraded.sum()),
             under_way=int(together.sum()),
         )
@@ -224,12 +201,12 @@ class _Part:
     @classmethod
     def of_request(cls, system: System, served: pd.DataFrame, found: Recomputed) -> "_Part":
         names, rows = list(system.features.request_features), len(served)
-        values, now = _matrix(served, names), _matrix(found.now, names)
+        values, now = matrix(served, names), matrix(found.now, names)
         summary = ViewParity(ON_REQUEST, rows, 0, timedelta(0), 0, 0)
         return cls(summary, names, {}, values, now, np.zeros(rows, np.int64), ~np.isnan(values))
 
     def features(self, rows: pd.DataFrame) -> list[FeatureParity]:
-        differs = self.compared & ~_same(self.served, self.expected)
+        differs = self.compared & ~same(self.served, self.expected)
         return [self._feature(place, differs[:, place], rows) for place in range(len(self.names))]
 
     def _feature(self, place: int, differs: Mask, rows: pd.DataFrame) -> FeatureParity:
@@ -253,43 +230,18 @@ class _Part:
         )
 
 
-def allowed(system: System, view: FeatureView) -> int:
-    """How many ticks behind its own a row may be served: one, for materialisation takes its time, or as many as its
-    system's `freshness` has room for."""
-    return 0 if view.live else min(max(1, system.requirements.freshness // view.every - 1), MOST_ALLOWED)
-
-
-def _since_tick(view: FeatureView, at: NDArray[np.float64]) -> timedelta:
-    """The longest time from a tick of the view to one of the moments."""
-    return timedelta(seconds=float((at % view.every.total_seconds()).max())) if len(at) else timedelta(0)
-
-
-def _as_of_ticks_before(system: System, store: FeatureStore, rows: pd.DataFrame, ticks: int) -> pd.DataFrame:
-    """The ticked views' features as of so many of each view's ticks before the rows' own time."""
-    ticked = [view for view in system.features.views if not view.live]
-    parts = []
-    for every in dict.fromkeys(view.every for view in ticked):
-        names = [feature.name for view in ticked if view.every == every for feature in view.features]
-        then = rows.assign(**{AT: rows[AT] - ticks * every.total_seconds()})
-        parts.append(store.historical(system, then)[names])
-    return pd.concat(parts, axis=1) if parts else pd.DataFrame(index=rows.index)
+def _since_tick(view: FeatureView, at: NDArray[np.float64], ticks: NDArray[np.int64]) -> timedelta:
+    """The longest time from the first tick that was not served to one of the moments, each so many ticks behind."""
+    every = view.every.total_seconds()
+    return timedelta(seconds=float((at % every + (ticks - 1) * every).max())) if len(at) else timedelta(0)
 
 
 def _nearest(served: Matrix, candidates: Mapping[int, Matrix]) -> tuple[NDArray[np.int64], Matrix]:
     """For each row the ticks at which most features agree, the fewest where several do, and the values there."""
-    agree = np.stack([_same(served, values).sum(axis=1) for values in candidates.values()])
+    agree = np.stack([same(served, values).sum(axis=1) for values in candidates.values()])
     best = np.argmax(agree, axis=0)
     values = np.stack(list(candidates.values()))[best, np.arange(len(served))]
     return np.array(list(candidates), dtype=np.int64)[best], values
-
-
-def _same(one: Matrix, other: Matrix) -> NDArray[np.bool_]:
-    found: NDArray[np.bool_] = (one == other) | (np.isnan(one) & np.isnan(other))
-    return found
-
-
-def _matrix(frame: pd.DataFrame, names: Sequence[str]) -> Matrix:
-    return frame[list(names)].to_numpy(np.float32).reshape(len(frame), len(names))
 
 
 def _keys(entity: NDArray[Any], at: NDArray[np.float64]) -> NDArray[np.complex128]:

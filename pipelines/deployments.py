@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from infra import heartbeat
 from infra.settings import ROOT
 from pipelines.schedules import Rhythm
 
-QUALITY_FELL = "flywheel.quality.fell"  # emitted by monitoring; its payload: system, reason, cooldown_seconds
-AUTOMATION = "flywheel: retrain when quality fell"
+RETRAIN_DUE = "flywheel.retrain.due"  # emitted by monitoring; its payload: system, reason, alarm (its key)
+AUTOMATION = "flywheel: retrain when quality fell"  # by this name it is found again and brought up to date
 REFUSED = "Refused"  # how the state of a run is named whose candidate the gate refused …
 SKIPPED = "Skipped"  # … and of a retraining that was not due: both are ends of a run that went well
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -43,7 +44,9 @@ class Deployment:
 # What a run costs bounds how often it comes on a fast clock: seconds of processor time, materialize the most.
 INGEST = Rhythm(5, HOUR, least=10 * MINUTE, ahead=MINUTE / 2)
 MATERIALIZE = Rhythm(10, HOUR, least=10 * MINUTE)
-MONITOR = Rhythm(0, HOUR / 4, least=2 * MINUTE)
+MONITOR = Rhythm(0, heartbeat.PERIOD, least=heartbeat.LEAST)
+METRICS = Rhythm(20, HOUR, least=10 * MINUTE)
+PARITY = Rhythm(40, HOUR, least=10 * MINUTE)
 
 DEPLOYMENTS = (
     Deployment("ingest", "pipelines/ingest.py:ingest", "Bring events into the event table.", INGEST),
@@ -52,6 +55,8 @@ DEPLOYMENTS = (
     Deployment("promote", "pipelines/promote.py:promote", "Let the gate decide on a challenger."),
     Deployment("retrain", "pipelines/retrain.py:retrain", "Close the loop: ingest, materialize, train, promote."),
     Deployment("monitor", "monitoring/flow.py:monitor", "Judge the log's latest windows.", MONITOR),
+    Deployment("metrics", "monitoring/online_flow.py:metrics", "Measure what each version earned.", METRICS),
+    Deployment("parity", "monitoring/parity_flow.py:parity", "Recompute features that were served.", PARITY),
 )
 
 
@@ -61,19 +66,19 @@ def present() -> Sequence[Deployment]:
 
 
 def automation(retrain_id: str) -> dict[str, Any]:
-    """Quality fell → retrain, as Prefect's API takes it: the event's payload becomes the run's parameters."""
-    system, reason = (
-        {"__prefect_kind": "jinja", "template": f"{{{{ event.payload.{name} }}}}"} for name in ("system", "reason")
-    )
-    seconds = {"__prefect_kind": "jinja", "template": "{{ event.payload.cooldown_seconds or 0 }}"}
+    """A retraining is due → retrain, as Prefect's API takes it: the event's payload becomes the run's parameters."""
+    payload = {
+        name: {"__prefect_kind": "jinja", "template": f"{{{{ event.payload.{name} }}}}"}
+        for name in ("system", "reason", "alarm")
+    }
     return {
         "name": AUTOMATION,
-        "description": "Monitoring saw the quality of a system fall: retrain it, and let the gate decide.",
+        "description": "Monitoring found harm, or drift that lasts: retrain the system, and let the gate decide.",
         "enabled": True,
         "trigger": {
             "type": "event",
             "match": {"prefect.resource.id": "flywheel.system.*"},
-            "expect": [QUALITY_FELL],
+            "expect": [RETRAIN_DUE],
             "for_each": ["prefect.resource.id"],
             "posture": "Reactive",
             "threshold": 1,
@@ -84,11 +89,7 @@ def automation(retrain_id: str) -> dict[str, Any]:
                 "type": "run-deployment",
                 "source": "selected",
                 "deployment_id": retrain_id,
-                "parameters": {
-                    "system": system,
-                    "reason": reason,
-                    "cooldown_seconds": {"__prefect_kind": "json", "value": seconds},
-                },
+                "parameters": payload,
             }
         ],
     }

@@ -32,8 +32,12 @@ class FlowProcesses:
         self._file(run_id).write_text(str(process.pid))
 
     def reap(self) -> dict[str, int]:
-        """Runs whose process has ended since the last call, with its exit status."""
+        """Runs whose process has ended since the last call, with its exit status.
+
+        What a process that was killed had started ends with it: a child that lives on might hold a lock of the run's.
+        """
         ended = {run_id: status for run_id, each in self.running.items() if (status := each.poll()) is not None}
+        _end_groups([self.running[run_id].pid for run_id, status in ended.items() if status])
         for run_id in ended:
             self._forget(run_id)
         return ended

@@ -1,8 +1,9 @@
 """The hold-out rows of a training run, kept as an artifact: the gate judges on them, monitoring compares with them.
 
-A Parquet file in the run: the features under their own names, then `at`, `label`, `score: MODEL` for each model and
-`slice: COLUMN` for each column that cuts slices, and `weight: importance`, how many rows each stands for. Where there
-is a stage one, also `row: COLUMN` for the row columns: what it was told of the rows, so that another can be asked too.
+A Parquet file in the run: the features under their own names, then `prediction_id` (of which answer a row is), `at`
+(when that was given), `label`, `weight` (how many rows it stands for), `score: MODEL` for each model, and
+`slice: COLUMN` for each column that cuts slices. Where there is a stage one, also `row: COLUMN` for the row columns:
+what it was told of the rows, so that another can be asked too.
 """
 
 from collections.abc import Mapping
@@ -16,10 +17,12 @@ from numpy.typing import NDArray
 
 from contracts.errors import InvalidInput
 from contracts.system import AT, Columns, Floats, Matrix, System
+from infra import holdout_columns
+from infra.holdout_columns import LABEL, OLD_WEIGHT, PREDICTION, SCORE, WEIGHT
 from pipelines.training_rows import TrainingRows
 
-FILE = "holdout.parquet"
-SCORE, SLICE, ROW, IMPORTANCE = "score: ", "slice: ", "row: ", "weight: importance"
+FILE = holdout_columns.FILE
+SLICE, ROW = "slice: ", "row: "
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,8 @@ class Holdout:
 def write(folder: Path, system: System, rows: TrainingRows, scores: Mapping[str, Floats]) -> None:
     """Write `holdout.parquet` into `folder`; `scores` are by model, the candidate's first."""
     table = pd.DataFrame(rows.X, columns=list(system.features.names))
-    table = table.assign(at=rows.at, label=rows.y, **{IMPORTANCE: rows.importance})
+    own = {PREDICTION: rows.predictions, AT: rows.at, LABEL: rows.y, WEIGHT: rows.importance}
+    table = table.assign(**own)
     table = table.assign(**{SCORE + name: each for name, each in scores.items()})
     table = table.assign(**{SLICE + name: each for name, each in rows.slices.items()})
     if system.model.retrieval is not None:
@@ -58,6 +62,6 @@ def read(path: Path, system: System) -> Holdout:
     scores.pop(system.model.name, None)
     slices = {name.removeprefix(SLICE): table[name].to_numpy() for name in map(str, table) if name.startswith(SLICE)}
     X = table[list(system.features.names)].to_numpy("float32")
-    importance = table[IMPORTANCE].to_numpy() if IMPORTANCE in table else np.ones(len(table))  # older runs lack it
+    weights = next((table[name].to_numpy() for name in (WEIGHT, OLD_WEIGHT) if name in table), np.ones(len(table)))
     rows = {name.removeprefix(ROW): table[name].to_numpy() for name in map(str, table) if name.startswith(ROW)}
-    return Holdout(X, table["label"].to_numpy(), scores, slices, importance, {**rows, AT: table["at"].to_numpy()})
+    return Holdout(X, table[LABEL].to_numpy(), scores, slices, weights, {**rows, AT: table[AT].to_numpy()})

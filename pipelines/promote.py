@@ -12,14 +12,16 @@ import pandas as pd
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
 from prefect.states import Completed
 
 import systems
-from contracts.errors import CorruptModel, NotFound, RefusedCandidate
+from contracts.errors import CorruptModel, InvalidInput, NotFound, RefusedCandidate
 from contracts.ports import Registry
 from contracts.records import ModelVersion
 from contracts.system import Floats, System
 from infra import wiring
+from infra.holdout_columns import FILE
 from infra.model_bundle import Bundle, unpack
 from infra.settings import Settings
 from pipelines import holdout
@@ -54,7 +56,7 @@ def run(settings: Settings, system: System, version: str | None, say: Say) -> Mo
     judgement = judged(settings, registry, system, candidate, champion)
     for reason in judgement.reasons:
         say(reason)
-    registry.annotate(system.name, candidate.version, tags(judgement, champion))
+    registry.annotate(system.name, candidate.version, tags(judgement, champion) | circumstances(settings))
     if not judgement.passed:
         raise RefusedCandidate(f"{system.name} version {candidate.version} is refused. {' '.join(judgement.reasons)}")
     registry.point(system.name, CHAMPION, candidate.version)
@@ -77,17 +79,18 @@ def find(registry: Registry, system: str, version: str | None) -> ModelVersion:
 def judged(
     settings: Settings, registry: Registry, system: System, candidate: ModelVersion, champion: ModelVersion | None
 ) -> Judgement:
-    """The gate's judgement of a candidate; a model that does not score the system's rows is refused by it too."""
+    """The gate's judgement of a candidate. One that does not score the system's rows, or whose scores or hold-out
+    cannot be judged, is refused by it, too, with the sentence that says why."""
     with tempfile.TemporaryDirectory() as folder:
-        path = wiring.tracker(settings).download(candidate.run_id, holdout.FILE, Path(folder))
-        rows = holdout.read(path, system)
-    try:
-        scores = score(opened(registry, system, candidate).ranker, rows.X)
-    except CorruptModel as error:
-        return Judgement(False, (str(error),), {})
-    champions = champion_scores(registry, system, champion, rows, catalogue(settings, system))
-    judged_on = Rows(rows.y, rows.slices, rows.importance)
-    return judge(system.training.gate, judged_on, scores, champions, rows.baselines)
+        path = wiring.tracker(settings).download(candidate.run_id, FILE, Path(folder))
+        try:
+            rows = holdout.read(path, system)
+            scores = score(opened(registry, system, candidate).ranker, rows.X)
+            champions = champion_scores(registry, system, champion, rows, catalogue(settings, system))
+            judged_on = Rows(rows.y, rows.slices, rows.importance)
+            return judge(system.training.gate, judged_on, scores, champions, rows.baselines)
+        except (CorruptModel, InvalidInput) as error:
+            return Judgement(False, (str(error),), {})
 
 
 def champion_scores(
@@ -121,6 +124,12 @@ def opened(registry: Registry, system: System, version: ModelVersion) -> Bundle:
         has, needs = ("one stage", "two") if bundle.retriever is None else ("two stages", "one")
         raise CorruptModel(f"The model has {has}, and {system.name} has {needs} now; train it again.")
     return bundle
+
+
+def circumstances(settings: Settings) -> dict[str, str]:
+    """When the candidate was judged, in the platform's time, and by which of Prefect's runs, if by one."""
+    run = {"gate_run": str(flow_run.id)} if flow_run.id else {}
+    return {"gate_at": wiring.clock(settings).now().isoformat(), **run}
 
 
 def tags(judgement: Judgement, champion: ModelVersion | None) -> dict[str, str]:

@@ -1,78 +1,84 @@
 """The retrain pipeline: the loop's return path. Log → ingest → materialize → train → promote, in one run.
 
-Monitoring's event starts it through an automation, and events may come twice, late or in bursts: so one retraining of
-a system at a time, and none within the cooldown after the last one that was started by itself. The lock is the kernel's
-(it ends with the process, however that dies: a limit kept by Prefect would stay taken); the time is in a file.
+An alarm starts it, by an automation of Prefect or by the flow runner's poll, and may come twice, late or in bursts. So
+the run asks once more when it is alone: nothing runs beside it, and no alarm that is answered, or comes in the cooldown
+or over the daily budget, starts anything. The lock is the kernel's (it ends with the process, however that dies: a
+limit kept by Prefect would stay taken).
 """
 
-import fcntl
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import datetime
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
 from prefect.states import Completed
 
 import systems
 from contracts.errors import RefusedCandidate
+from contracts.system import System
 from infra import wiring
+from infra.alarms import alarm_of
+from infra.retrain_policy import History, Rules, hindrance
+from infra.retrainings import Retrainings, Started
 from infra.settings import Settings
 from pipelines import ingest, materialize, promote, train
 from pipelines.deployments import REFUSED, SKIPPED
 
 
 @flow(name="retrain")
-def retrain(system: str, reason: str = "manual", cooldown_seconds: float | None = None) -> State[str]:
-    """Bring in the log, train on what there is now, and let the gate decide.
+def retrain(system: str, reason: str = "manual", alarm: str = "") -> State[str]:
+    """Bring in the log, train on what there is now, and let the gate decide; for an alarm, if nothing holds it up.
 
-    With `cooldown_seconds` (of the platform's time) nothing is done so soon after the last retraining.
+    `alarm` is its key. Without one a person asked for the run: only another that is under way holds it up.
     """
-    settings, logger, loaded = Settings.load(), get_run_logger(), systems.load(system)
-    with alone(settings.path("run", f"retrain-{system}.lock")) as mine:
+    settings, loaded = Settings.load(), systems.load(system)
+    runs, run_id = wiring.retrainings(settings), str(flow_run.id)
+    with runs.alone(system) as mine:
         if not mine:
-            return Completed(name=SKIPPED, message=f"Another retraining of {system} is running.", data=SKIPPED)
-        record, now = settings.path("run", f"retrain-{system}.json"), wiring.clock(settings).now()
-        if wait := remaining(record, now, cooldown_seconds):
-            return Completed(name=SKIPPED, message=f"{system} was retrained lately; wait {wait}.", data=SKIPPED)
-        remember(record, now, reason)
-        logger.info(f"retraining {system}: {reason}")
-        ingest.run(settings, loaded, None, logger.info)
-        materialize.run(settings, loaded, now, logger.info)
-        version = train.run(settings, loaded, "auto", reason, logger.info)
-        try:
-            promote.run(settings, loaded, version.version, logger.info)
-        except RefusedCandidate as refusal:
-            return Completed(name=REFUSED, message=str(refusal), data=REFUSED)
-    return Completed(message=f"{system} version {version.version} is champion.", data=version.version)
+            return _skipped(system, f"another one is under way{_since(runs, system)}.")
+        now = wiring.clock(settings).now()
+        runs.close_lost(system, now)
+        if alarm and (held := held_up(settings, loaded, alarm, now)):
+            return _skipped(system, held)
+        runs.begin(system, Started(run_id, now, reason, alarm))
+        return _run(settings, loaded, runs, run_id, reason)
 
 
-@contextmanager
-def alone(path: Path) -> Iterator[bool]:
-    """Whether this process holds the lock; it is let go with the block, or with the process."""
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+def held_up(settings: Settings, system: System, alarm: str, now: datetime) -> str | None:
+    """What keeps a run from starting for an alarm, in words; None when nothing does. InvalidInput for no key of one."""
+    champion = wiring.registry(settings).resolve(system.name, promote.CHAMPION)
+    past = [each.retraining for each in wiring.retrainings(settings).read(system.name)]
+    history = History([], past, champion.version if champion else "")
+    found = hindrance(alarm_of(alarm, ""), history, Rules.of(system.monitoring), now)
+    return found.words if found else None
 
 
-def remaining(record: Path, now: datetime, cooldown_seconds: float | None) -> timedelta | None:
-    """How long the cooldown still lasts; None when it is over, or nothing was asked for, or never retrained."""
-    if not cooldown_seconds or not record.exists():
-        return None
-    last = datetime.fromisoformat(json.loads(record.read_text())["at"])
-    left = last + timedelta(seconds=cooldown_seconds) - now
-    return left if left > timedelta(0) else None
+def _skipped(system: str, why: str) -> State[str]:
+    return Completed(name=SKIPPED, message=f"No retraining of {system}: {why}", data=SKIPPED)
 
 
-def remember(record: Path, at: datetime, reason: str) -> None:
-    """Write down when and why; a reader sees the old record or the new one, never half of one."""
-    unfinished = record.with_suffix(".part")
-    unfinished.write_text(json.dumps({"at": at.isoformat(), "reason": reason}))
-    unfinished.replace(record)
+def _since(runs: Retrainings, system: str) -> str:
+    under_way = [each for each in runs.read(system) if each.retraining.ended is None]
+    return f" since {under_way[-1].retraining.started:%Y-%m-%d %H:%M} UTC ({under_way[-1].reason})" if under_way else ""
+
+
+def _run(settings: Settings, system: System, runs: Retrainings, run_id: str, reason: str) -> State[str]:
+    """All stages, and what became of them is written down; of a process that is killed its silence tells."""
+    name, say, clock = system.name, get_run_logger().info, wiring.clock(settings)
+    version = ""
+    say(f"retraining {name}: {reason}")
+    try:
+        ingest.run(settings, system, None, say)
+        materialize.run(settings, system, clock.now(), say)
+        version = train.run(settings, system, "auto", reason, say).version
+        promote.run(settings, system, version, say)
+    except RefusedCandidate as refusal:
+        runs.end(name, run_id, clock.now(), "refused", str(refusal), version)
+        return Completed(name=REFUSED, message=str(refusal), data=REFUSED)
+    except Exception as error:
+        runs.end(name, run_id, clock.now(), "failed", str(error), version)
+        raise
+    said = f"{name} version {version} is champion."
+    runs.end(name, run_id, clock.now(), "promoted", said, version)
+    return Completed(message=said, data=version)

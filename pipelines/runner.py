@@ -14,7 +14,7 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -23,16 +23,17 @@ import httpx
 from prometheus_client import disable_created_metrics
 
 import systems
-from contracts.ports import Clock
-from infra import wiring
-from infra.clock import SystemClock, pace
+from infra.clock import pace
+from infra.retrain_policy import End
 from infra.settings import ROOT, Settings
 from infra.stop_signal import StopSignal
-from pipelines.deployments import present
+from pipelines.deployments import REFUSED, present
 from pipelines.flow_processes import FlowProcesses
+from pipelines.missed_alarms import RETRAIN, MissedAlarms
 from pipelines.runner_health import serving
 from pipelines.runner_metrics import RunnerMetrics
 from pipelines.schedules import of_no_use, schedules
+from pipelines.verdict_metrics import VerdictMetrics
 
 POLL_SECONDS = 0.5
 STALE_SECONDS = 10.0  # without an answer for so long, the runner is not healthy
@@ -47,8 +48,8 @@ class Runner:
 
     api: httpx.Client
     processes: FlowProcesses
-    clock: Callable[[], Clock] = SystemClock  # asked anew each time: it may be set going while the runner runs
-    deployment_ids: list[str] = field(default_factory=list)
+    alarms: MissedAlarms
+    deployments: dict[str, str] = field(default_factory=dict)  # names by id, once they are registered
     pace: float | None = None  # of the clock that the schedules are for
     answered_at: float = 0.0
     ended: dict[str, int] = field(default_factory=dict)  # processes whose end Prefect was not told of yet
@@ -57,13 +58,13 @@ class Runner:
     metrics: RunnerMetrics = field(default_factory=RunnerMetrics)
 
     def __post_init__(self) -> None:
-        self.metrics.registered.set_function(lambda: bool(self.deployment_ids))
+        self.metrics.registered.set_function(lambda: bool(self.deployments))
         self.metrics.answer_age.set_function(self.answer_age)
         self.metrics.running.set_function(lambda: len(self.processes.running))
 
     @property
     def healthy(self) -> bool:
-        return bool(self.deployment_ids) and self.answer_age() < STALE_SECONDS
+        return bool(self.deployments) and self.answer_age() < STALE_SECONDS
 
     def answer_age(self) -> float:
         """Seconds since Prefect last answered a poll; NaN (less than no limit) before the first time."""
@@ -73,10 +74,12 @@ class Runner:
         """Until told to stop; whatever Prefect does meanwhile."""
         while not self.stopping.is_set():
             try:
-                if not self.deployment_ids:
+                if not self.deployments:
                     self.register()
                 self.keep_time()
                 self.step()
+                if self.deployments:
+                    self.answer_missed_alarms()
                 self.stopping.wait(POLL_SECONDS)
             except httpx.HTTPError as error:
                 LOG.warning("Prefect does not answer: %s", error or type(error).__name__)
@@ -93,13 +96,13 @@ class Runner:
             return
         names = [each.name for each in present()]
         found = self._post("/deployments/filter", {"deployments": {"name": {"any_": names}}})
-        self.deployment_ids = [each["id"] for each in found]
+        self.deployments = {each["id"]: each["name"] for each in found}
         self.reconcile()
         LOG.info("taking up runs of %s", ", ".join(names))
 
     def keep_time(self) -> None:
         """Schedule the deployments, and anew whenever the platform's clock begins or ceases to run fast."""
-        if not self.deployment_ids or (found := pace(self.clock())) == self.pace:
+        if not self.deployments or (found := pace(self.alarms.clock())) == self.pace:
             return
         for each in present():
             if each.rhythm:
@@ -116,7 +119,7 @@ class Runner:
         left = self._runs(["PENDING", "RUNNING", "CANCELLING"])
         for run in left:
             if run["id"] not in self.processes.running:
-                self.crash(run["id"], "The flow runner ended before this run did.")
+                self.crash(run, "The flow runner ended before this run did.")
 
     def step(self) -> None:
         """One poll: end what was cancelled, report what crashed, take up what is due."""
@@ -129,9 +132,10 @@ class Runner:
             for run in self._runs(["CANCELLING"]):
                 if self.processes.end(run["id"]):
                     self.set_state(run["id"], "CANCELLED", "Cancelled on request.")
+                    self.remember(run, "cancelled", "Cancelled on request.")
         due = self._post(
             "/deployments/get_scheduled_flow_runs",
-            {"deployment_ids": self.deployment_ids, "scheduled_before": datetime.now(UTC).isoformat(), "limit": 50},
+            {"deployment_ids": list(self.deployments), "scheduled_before": datetime.now(UTC).isoformat(), "limit": 50},
         )
         self.answered_at = time.monotonic()
         useless = of_no_use(due, datetime.now(UTC))
@@ -154,7 +158,7 @@ class Runner:
     def settle(self) -> None:
         """Runs that were asked for when the answer was lost: they are ours if Prefect has them Pending."""
         for run_id in list(self.asked_for):
-            if self.state_of(run_id) == "PENDING":
+            if self.run_of(run_id)["state_type"] == "PENDING":
                 self.start(run_id)
             self.asked_for.discard(run_id)
 
@@ -162,22 +166,38 @@ class Runner:
         self.processes.start(run_id)
         self.metrics.started.inc()
 
-    def state_of(self, run_id: str) -> str:
-        return str(self.api.get(f"/flow_runs/{run_id}").raise_for_status().json()["state_type"])
+    def answer_missed_alarms(self) -> None:
+        """Start what an event should have started and did not; no oftener than once a minute."""
+        for system, missed in self.alarms.poll(self._unfinished_retrainings):
+            self.metrics.alarms_missed.labels(system).set(missed)
+
+    def run_of(self, run_id: str) -> dict[str, Any]:
+        return dict(self.api.get(f"/flow_runs/{run_id}").raise_for_status().json())
 
     def conclude(self, run_id: str, status: int) -> None:
         """A process that ended before its run did (killed, out of memory) leaves saying so to us."""
-        state = self.state_of(run_id)
+        run = self.run_of(run_id)
+        state = run["state_type"]
         if state == "FAILED":
             self.metrics.failed.inc()
+            self.remember(run, "failed", _message(run))
         elif state == "CRASHED":  # the engine itself could still say so
             self.metrics.crashed.inc()
+            self.remember(run, "died", _message(run))
+        elif state == "COMPLETED" and run["state_name"] == REFUSED:
+            self.metrics.refused.labels(str(run["parameters"].get("system"))).inc()
         elif state not in ("COMPLETED", "CANCELLED", "SCHEDULED", "PAUSED"):
-            self.crash(run_id, f"Its process ended with status {status}.")
+            self.crash(run, f"Its process ended with status {status}.")
 
-    def crash(self, run_id: str, message: str) -> None:
-        self.set_state(run_id, "CRASHED", message)
+    def crash(self, run: Mapping[str, Any], message: str) -> None:
+        self.set_state(run["id"], "CRASHED", message)
         self.metrics.crashed.inc()
+        self.remember(run, "died", message)
+
+    def remember(self, run: Mapping[str, Any], end: End, said: str) -> None:
+        """A retraining that ended otherwise than well is written down, or its alarm would wait for it for ever."""
+        if self.deployments.get(run["deployment_id"]) == RETRAIN:
+            self.alarms.ended(run, end, said)
 
     def set_state(self, run_id: str, kind: str, message: str, force: bool = True) -> bool:
         """Whether Prefect accepted the state."""
@@ -189,16 +209,27 @@ class Runner:
         """End every process; Prefect may be going down as well, so telling it is worth one try."""
         for run_id in self.processes.end_all():
             try:
-                self.set_state(run_id, "CRASHED", "The flow runner was stopped.")
+                self.crash(self.run_of(run_id), "The flow runner was stopped.")
             except httpx.HTTPError:
                 LOG.warning("Prefect was not told that the run %s ended", run_id)
 
     def _runs(self, kinds: list[str]) -> list[dict[str, Any]]:
-        wanted = {"state": {"type": {"any_": kinds}}, "deployment_id": {"any_": self.deployment_ids}}
+        return self._runs_of(list(self.deployments), kinds)
+
+    def _unfinished_retrainings(self) -> list[dict[str, Any]]:
+        ids = [each for each, name in self.deployments.items() if name == RETRAIN]
+        return self._runs_of(ids, ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"])
+
+    def _runs_of(self, deployment_ids: list[str], kinds: list[str]) -> list[dict[str, Any]]:
+        wanted = {"state": {"type": {"any_": kinds}}, "deployment_id": {"any_": deployment_ids}}
         return list(self._post("/flow_runs/filter", {"flow_runs": wanted}))
 
     def _post(self, path: str, body: Mapping[str, Any]) -> Any:
         return self.api.post(path, json=body).raise_for_status().json()
+
+
+def _message(run: Mapping[str, Any]) -> str:
+    return str((run.get("state") or {}).get("message") or "")
 
 
 def main() -> None:
@@ -210,7 +241,8 @@ def main() -> None:
     settings = Settings.load()
     api = httpx.Client(base_url=f"{settings.prefect}/api", timeout=5, trust_env=False)
     processes = FlowProcesses(settings.path("run", "flows", "pid").parent)
-    runner = Runner(api, processes, lambda: wiring.clock(settings), stopping=StopSignal.of_process())
+    runner = Runner(api, processes, MissedAlarms.of(settings), stopping=StopSignal.of_process())
+    runner.metrics.registry.register(VerdictMetrics(settings))
     with serving(runner, settings.host, settings.runner_port):
         runner.run()
 

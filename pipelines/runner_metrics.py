@@ -24,6 +24,15 @@ class RunnerMetrics:
             registry=registry,
         )
         self.failed = Counter("flywheel_runner_runs_failed", "Runs that ended as Failed", registry=registry)
+        self.refused = Counter(
+            "flywheel_runner_runs_refused", "Runs whose candidate the gate refused", ["system"], registry=registry
+        )
+        self.alarms_missed = Gauge(
+            "flywheel_runner_alarms_missed",
+            "Alarms that no retraining has answered, when last looked; NaN where it cannot be told",
+            ["system"],
+            registry=registry,
+        )
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""

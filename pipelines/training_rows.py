@@ -19,6 +19,7 @@ from contracts.ports import Archive, FeatureStore
 from contracts.records import FEATURES_UNAVAILABLE
 from contracts.system import AT, Columns, Floats, Matrix, System
 from infra import wiring
+from infra.holdout_columns import PREDICTION
 from infra.importance import importance
 from infra.live_history import with_live_features
 from infra.settings import Settings
@@ -31,7 +32,7 @@ SEED = 0  # which rows are sampled
 @dataclass(frozen=True)
 class TrainingRows:
     """Rows in time order: features, labels, when, weights to learn by (mean 1), the values that cut slices; how many
-    rows each stands for in a measurement (0: none), and whose the labels are."""
+    rows each stands for in a measurement (0: none), whose the labels are, and of which prediction each row is."""
 
     X: Matrix
     y: Floats
@@ -40,6 +41,7 @@ class TrainingRows:
     slices: Mapping[str, NDArray[Any]]
     source: str
     importance: Floats
+    predictions: NDArray[np.object_]
     labels: str = OUTCOMES
     rows: Columns = field(default_factory=dict)  # the row columns and `at`
 
@@ -60,7 +62,7 @@ class TrainingRows:
         return first, last
 
     def where(self, kept: NDArray[np.bool_]) -> "TrainingRows":
-        columns = {name: getattr(self, name)[kept] for name in ("X", "y", "at", "weights", "importance")}
+        columns = {name: getattr(self, name)[kept] for name in ("X", "y", "at", "weights", "importance", "predictions")}
         slices = {name: values[kept] for name, values in self.slices.items()}
         return replace(self, **columns, slices=slices, rows={name: each[kept] for name, each in self.rows.items()})
 
@@ -123,6 +125,7 @@ def _beside_history(system: System, settings: Settings, logged: pd.DataFrame, no
     what is held out is of the log."""
     older = history(system, settings, wiring.feature_store(settings), now)
     older = older[older[AT] < logged[AT].min()].assign(place=-1, propensity=np.nan)
+    older[PREDICTION] = predictions_of(older)
     shared = [name for name in logged if name in older]
     both: pd.DataFrame = pd.concat([older[shared], logged[shared]], ignore_index=True)
     return both
@@ -149,8 +152,16 @@ def assemble(system: System, frame: pd.DataFrame, source: str) -> TrainingRows:
         slices={name: ordered[name].to_numpy().astype(str) for name in system.training.slices},
         source=source,
         importance=stand_for,
+        predictions=predictions_of(ordered),
         rows={name: ordered[name].to_numpy() for name in row_columns(system) if name in ordered} | {AT: at},
     )
+
+
+def predictions_of(frame: pd.DataFrame) -> NDArray[np.object_]:
+    """Of which prediction each row is: as the log says, else the rows of one moment are taken for one answer's."""
+    if PREDICTION in frame:
+        return frame[PREDICTION].to_numpy(object)
+    return np.array([f"at {moment!r}" for moment in frame[AT].to_numpy(np.float64).tolist()], dtype=object)
 
 
 def row_columns(system: System) -> list[str]:

@@ -1,1 +1,1 @@
-"""Benchmarks of monitoring: each prints a table, with its comparators measured in the same run."""
+"""Benchmarks of monitoring: each prints tables, with its comparators measured in the same run; all by one command."""

@@ -5,15 +5,12 @@ rows: its upper bound at 99%, and half a percentage point. All figures come with
 core; `--quick` shows the same tables within seconds, and their figures mean nothing.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import typer
 from matplotlib.figure import Figure
@@ -40,6 +37,7 @@ from benchmarks.monitoring.concept_drift_streams import (
     selected,
     unweighted,
 )
+from benchmarks.monitoring.measured import SEED, Benchmark, Figures, Show
 from contracts.system import Floats
 from monitoring.concept_drift.bound import upper_bound
 from monitoring.concept_drift.detector import RUN_LENGTH, Rules, start, update
@@ -63,18 +61,20 @@ class Part:
     rows: list[Row]
 
 
-def main(quick: bool = False, seed: int = 7, save: Annotated[Path | None, typer.Option()] = None) -> None:
-    """Print the tables; with --save FOLDER keep them as concept_drift.json and concept_drift.svg."""
-    console, kept = Console(width=180), {}
+def main(quick: bool = False, seed: int = SEED) -> None:
+    """Print the tables."""
+    run(quick, seed, Console(width=180).print)
+
+
+def run(quick: bool, seed: int, show: Show) -> Figures:
+    """Every table, as it is done."""
+    kept: dict[str, Any] = {}
     for part in measured(QUICK if quick else FULL, seed):
-        console.print(table_of(part.title, part.unit, part.rows))
+        show(table_of(part.title, part.unit, part.rows))
         kept[part.key] = [row.as_dict() for row in part.rows]
     seconds, size = cost(20_000 if quick else 1_000_000)
-    console.print(f"Judging 1,000,000 labels takes {seconds:.2f} s; the state is {size} bytes of JSON.")
-    if save:
-        save.mkdir(parents=True, exist_ok=True)
-        (save / "concept_drift.json").write_text(json.dumps({"seed": seed, "quick": quick, **kept}, indent=1) + "\n")
-        plot(kept["detectors"], save / "concept_drift.svg")
+    show(f"Judging 1,000,000 labels takes {seconds:.2f} s; the state is {size} bytes of JSON.")
+    return {**kept, "cost": {"seconds": seconds, "bytes": size}}
 
 
 def measured(size: Size, seed: int) -> Iterator[Part]:
@@ -189,10 +189,11 @@ def cost(labels: int) -> tuple[float, int]:
     return (time.process_time() - started) * 1e6 / labels, len(state.dump())
 
 
-def plot(rows: list[dict[str, Any]], path: Path) -> None:
+def picture(figures: Figures) -> Figure:
     """A line a detector: how long it takes, and how long it keeps still; grey lines are what is asked of both.
 
     A 95th percentile past AFTER is drawn there; an arrow says at least."""
+    rows = figures["detectors"]
     figure = Figure(figsize=(11, 0.35 * len(rows) + 1), layout="constrained")
     delay, run = figure.subplots(1, 2, sharey=True)
     for place, row in enumerate(rows):
@@ -208,8 +209,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     for axes, asked in ((delay, MOST_LABELS), (run, (RUN_LENGTH,))):
         for value in asked:
             axes.axvline(value, color="grey", linewidth=0.5)
-    with mpl.rc_context({"svg.hashsalt": "flywheel"}):  # the same figures make the same file
-        figure.savefig(path, metadata={"Date": None})
+    return figure
 
 
 def _pair(change: Change) -> tuple[Draw, Draw]:
@@ -228,6 +228,8 @@ def _row(
     run = run_length(draws[0], watched, size.labels // 10, seed)
     return Row(name, run, delays(draws, watched, before, seed))
 
+
+BENCHMARK = Benchmark(run, picture)
 
 if __name__ == "__main__":
     typer.run(main)

@@ -84,12 +84,13 @@ def table_of(title: str, unit: str, rows: Sequence[Row]) -> Table:
         table.add_column(name, justify="right")
     for kept in (row.as_dict() for row in rows):
         figures = (("run_length", "run_length_interval"), ("median", "median_interval"), ("p95", "p95_interval"))
-        cells = (_cell(kept[value], kept[interval]) for value, interval in figures)
+        cells = (cell(kept[value], kept[interval]) for value, interval in figures)
         table.add_row(kept["name"], *cells, f"{kept['found']:.1%}")
     return table
 
 
-def _cell(value: float | None, interval: list[float | None]) -> str:
+def cell(value: float | None, interval: list[float | None]) -> str:
+    """A figure with its interval; None is infinite."""
     low, high = interval
     if value is None:
         return "never" if low is None else f"none seen, ≥ {low:,.0f}"

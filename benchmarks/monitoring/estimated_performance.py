@@ -3,14 +3,15 @@
 `python -m benchmarks.monitoring.estimated_performance` prints the table, in some minutes on one core. Windows of two
 worlds whose data shift by degrees, each estimated without its labels and then held against them: mean absolute errors
 of the log loss beside those of the dummy ("performance stays as it was on the hold-out"), of plain confidence-based
-estimation (CBPE: the same kind of curve, unweighted), of the fully weighted one (PAPE), and of an oracle that knows the
-probabilities of the labels and errs by their chance alone; and how often the labels' figures fell inside the interval.
-The last scenarios change the concept: no estimate without labels can see that.
+estimation (CBPE: the same kind of curve, unweighted), and of an oracle that knows the probabilities of the labels and
+errs by their chance alone; and how often the labels' figures fell inside the interval.
+The last scenarios change the concept: no estimate without labels can see that. Every synthetic window has a hold-out of
+its own; of ad_click's windows, four in turn share a world, its champion and its hold-out.
 """
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from functools import cache, partial
 from typing import Any
@@ -20,15 +21,16 @@ import pandas as pd
 import typer
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
 from sklearn.linear_model import LogisticRegression
 
 import systems
+from benchmarks.monitoring.estimated_figures import BLINDS, Found, picture, scored, table_of
+from benchmarks.monitoring.measured import SEED, Benchmark, Show
+from benchmarks.monitoring.measured import Figures as KeptFigures
 from contracts.system import Floats, Matrix
 from contracts.world import Drift
 from monitoring.calibration_curve import Curve, Labelled, fitted
-from monitoring.density_ratio import density_ratios
-from monitoring.estimated import BLIND, METRICS, Estimate, Figures, Reference, Rules, ServedRows, estimate
+from monitoring.estimated import BLIND, Figures, Reference, Rules, ServedRows, estimate
 from tests.conformance.sample import END, Sample, columns_of, features_of
 
 SHARED, OWN, ALIKE = 5, 5, 4  # features that rows of a prediction share, others, and rows of a prediction
@@ -36,7 +38,6 @@ SHIFTS = (0.0, 0.5, 1.0, 1.5)  # standard deviations, of two features of ten
 BEYOND = 6.0  # where no row of the hold-out is
 STRENGTHS = (0.0, 0.5, 1.0)  # of ad_click's data drift
 DAYS = 10
-NAMES = ("as on the hold-out", "CBPE", "PAPE", "ours", "oracle")
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,11 @@ class Size:
     window: int
     history: int  # ad_click's rows, of which the newest 15% are the hold-out
     resamples: int
+    blind: int = 4  # windows of a scenario that no estimate can say anything of
 
 
-FULL, QUICK = Size(40, 10_000, 4_000, 200_000, 200), Size(3, 10_000, 2_000, 20_000, 60)
+FULL, QUICK = Size(20, 10_000, 4_000, 200_000, 200), Size(2, 10_000, 2_000, 20_000, 60, blind=1)
+IN_A_WORLD = 4  # windows of ad_click
 
 
 @dataclass(frozen=True)
@@ -63,34 +66,23 @@ class Case:
     truth: Floats
 
 
-@dataclass(frozen=True)
-class Found:
-    """One window's figures: realised, and by each estimator's name; and ours with its intervals and its time."""
-
-    realised: dict[str, float]
-    by_name: dict[str, dict[str, float]]
-    ours: Estimate
-    seconds: float
-
-    def inside(self) -> list[bool]:
-        """Of each metric, whether the labels' figure lies in our interval."""
-        return [self.ours.metrics[m].low <= self.realised[m] <= self.ours.metrics[m].high for m in METRICS]
-
-
 Scenario = Callable[[Size, int], Iterator[Case]]
 
 
-def main(quick: bool = False, seed: int = 7) -> None:
+def main(quick: bool = False, seed: int = SEED) -> None:
     """Print the table: some minutes on one core; `--quick` takes seconds and says little."""
-    size = QUICK if quick else FULL
-    table = Table(title=f"Log loss estimated without labels, {size.windows} windows a scenario; nominal coverage 95%")
-    for name in ("scenario", "realised", *(f"MAE {n}" for n in NAMES), "our mean"):
-        table.add_column(name, justify="right" if name != "scenario" else "left")
-    for name in ("covers log loss", "covers all", "refused", "s a window"):
-        table.add_column(name, justify="right")
+    run(quick, seed, Console(width=190).print)
+
+
+def run(quick: bool, seed: int, show: Show) -> KeptFigures:
+    """The table, when all of it is done."""
+    size, found = QUICK if quick else FULL, {}
     for name, scenario in scenarios().items():
-        table.add_row(name, *cells([measured(case, size, seed) for case in scenario(size, seed)]))
-    Console(width=190).print(table, BLIND)
+        own = replace(size, windows=size.blind) if name.endswith(BLINDS) else size
+        found[name] = scored([measured(case, own, seed) for case in scenario(own, seed)])
+    show(table_of(found))
+    show(BLIND)
+    return {name: asdict(one) for name, one in found.items()}
 
 
 def scenarios() -> dict[str, Scenario]:
@@ -111,41 +103,17 @@ def measured(case: Case, size: Size, seed: int) -> Found:
     seconds = time.process_time() - started
     by_name = {
         "as on the hold-out": Figures(case.reference.rows).of(case.reference.labels),
-        "CBPE": figures.of(_curve(case, None).probabilities(case.window.scores)),
-        "PAPE": figures.of(_curve(case, seed).probabilities(case.window.scores)),
+        "CBPE": figures.of(_unweighted(case.reference).probabilities(case.window.scores)),
         "ours": {name: interval.value for name, interval in ours.metrics.items()},
         "oracle": figures.of(case.truth),
     }
     return Found(figures.of(case.labels), by_name, ours, seconds)
 
 
-def cells(found: list[Found]) -> list[str]:
-    """A scenario's figures in the table's order; the windows that ours refuses count for none of the estimators."""
-    seconds, refused = np.mean([f.seconds for f in found]), [f for f in found if f.ours.refusal]
-    judged = [f for f in found if not f.ours.refusal]
-    if not judged:
-        return [*[""] * 9, f"{len(refused)} of {len(found)}", f"{seconds:.2f}"]
-    real = np.array([f.realised["log_loss"] for f in judged])
-    values = {name: np.array([f.by_name[name]["log_loss"] for f in judged]) for name in NAMES}
-    inside = np.array([f.inside() for f in judged])
-    return [
-        f"{real.mean():.4f}",
-        *(f"{np.abs(values[name] - real).mean():.4f}" for name in NAMES),
-        f"{values['ours'].mean():.4f}",
-        f"{inside[:, 0].mean():.1%}",
-        f"{inside.mean():.1%}",
-        f"{len(refused)} of {len(found)}",
-        f"{seconds:.2f}",
-    ]
-
-
-def _curve(case: Case, seed: int | None) -> Curve:
-    """The hold-out's curve: plain, or with a seed weighed like the window."""
-    rows, groups = case.reference.rows, case.reference.rows.groups
-    weights = rows.weights
-    if seed is not None:
-        weights = weights * density_ratios(rows.features, case.window.features, (groups, case.window.groups), seed)[0]
-    return fitted(Labelled(case.reference.labels, rows.scores, groups), weights)
+def _unweighted(reference: Reference) -> Curve:
+    """The hold-out's curve as it is."""
+    rows = reference.rows
+    return fitted(Labelled(reference.labels, rows.scores, rows.groups), rows.weights)
 
 
 def synthetic(shift: float, concept: float, size: Size, seed: int) -> Iterator[Case]:
@@ -178,9 +146,9 @@ def rows_of(features: Matrix, scores: Floats, predictions: NDArray[Any]) -> Serv
 
 def ad_click(drift: Drift, size: Size, seed: int) -> Iterator[Case]:
     """Windows of ad_click's world in the days after the drift, with the champion trained on the days before it. Every
-    eight windows have a world of their own, with its champion and hold-out."""
-    for part in range(-(-size.windows // 8)):
-        yield from _windows(drift, min(8, size.windows - 8 * part), size, seed + part)
+    few windows have a world of their own, with its champion and hold-out."""
+    for part in range(-(-size.windows // IN_A_WORLD)):
+        yield from _windows(drift, min(IN_A_WORLD, size.windows - IN_A_WORLD * part), size, seed + part)
 
 
 def _windows(drift: Drift, count: int, size: Size, seed: int) -> Iterator[Case]:
@@ -216,6 +184,8 @@ def taken(rows: ServedRows, mine: slice) -> ServedRows:
         weights=rows.weights[mine],
     )
 
+
+BENCHMARK = Benchmark(run, picture)
 
 if __name__ == "__main__":
     typer.run(main)

@@ -19,7 +19,6 @@ import numpy as np
 from monitoring.data_drift.columns import Floats
 
 TAIL = 0.1  # the share of past windows that the tail is fitted to
-BLOCK = 24  # windows: a day of hours
 RESAMPLES, UPPER = 400, 0.8
 PRIOR = 60.0  # exceedances that the mean 1 counts for
 MOST = 10.0  # an exceedance counts as at most this: one bad window in the past hides no later one
@@ -41,12 +40,13 @@ class Tail:
         return float(np.mean(self.body >= largest))
 
 
-def tail(largest: Floats, rate: float, seed: int = 0) -> Tail:
-    """From past windows' largest evidence, in the order of time. `rate` is that of false alarms, a window."""
+def tail(largest: Floats, rate: float, block: int = 24, seed: int = 0) -> Tail:
+    """From past windows' largest evidence, in the order of time. `rate` is that of false alarms, a window; blocks of
+    so many windows are resampled."""
     random = np.random.default_rng(seed)
-    blocks = math.ceil(len(largest) / BLOCK)
-    firsts = random.integers(0, max(len(largest) - BLOCK, 0) + 1, (RESAMPLES, blocks))
-    places = (firsts[:, :, None] + np.arange(BLOCK)).reshape(RESAMPLES, -1)[:, : len(largest)] % len(largest)
+    blocks = math.ceil(len(largest) / block)
+    firsts = random.integers(0, max(len(largest) - block, 0) + 1, (RESAMPLES, blocks))
+    places = (firsts[:, :, None] + np.arange(block)).reshape(RESAMPLES, -1)[:, : len(largest)] % len(largest)
     starts, means = _fitted(largest[places])
     upper = float(np.quantile(starts + means * math.log(TAIL / rate), UPPER))
     start, _ = (float(one[0]) for one in _fitted(largest[None]))

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from monitoring.data_drift.columns import UNSEEN, Codes, Column, Floats
@@ -78,17 +79,16 @@ def contrasts(columns: Sequence[Column], history: Sketches) -> Contrasts:
     )
     first = np.cumsum([0, *groups[:-1]])
     unscaled = Contrasts(matrix, membership, column, np.ones(len(column)), first, tuple(part[1] for part in parts))
-    return _with_variance(unscaled, total)
+    return _with_variance(unscaled, total, 1 / float(np.median(history.predictions)))
 
 
-def _with_variance(found: Contrasts, total: Floats) -> Contrasts:
+def _with_variance(found: Contrasts, total: Floats, least: float) -> Contrasts:
+    """`least` is the smallest share that counts as none: one answer of a usual window."""
     rows = np.maximum((total @ found.membership)[found.column], 1.0)
     rows[2 * found.columns : 3 * found.columns] = total.sum() / found.columns
     mean, square = total @ found.matrix / rows, total @ found.matrix**2 / rows
     variance = square - mean**2
-    share = np.clip(
-        mean[found.shares], 0.5 / rows[found.shares], 1 - 0.5 / rows[found.shares]
-    )  # never quite none or all
+    share = np.clip(mean[found.shares], least, 1 - least)  # never quite none or all
     variance[found.shares] = share * (1 - share)
     return Contrasts(found.matrix, found.membership, found.column, variance, found.first, found.labels)
 
@@ -128,20 +128,33 @@ def _groups(share: Floats, column: Column, smallest: float) -> Codes:
     """The group of each bin: neighbours together until they are enough; what was never seen, by itself."""
     if column.edges is None:
         large = np.flatnonzero(share >= smallest)[:MOST_LEVEL_GROUPS]
-        group = np.full(len(share), len(large), np.intp)
+        group, seen = np.full(len(share), len(large), np.intp), share > 0
         group[large] = np.arange(len(large))
     else:
-        target = max(smallest, 1 / MOST_GROUPS)
+        target, seen = max(smallest, 1 / MOST_GROUPS), _within(share > 0)
         group = np.floor((np.cumsum(share) - share / 2) / target).astype(np.intp)
-        group = _alone(share, group, target)
-    group = np.where(share > 0, group, group.max() + 1)
+        group = _enough(share, _alone(share, group, target), smallest)
+    group = np.where(seen, group, group.max() + 1)
     return np.unique(group, return_inverse=True)[1].astype(np.intp)
+
+
+def _within(seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """From the first to the last that was seen: a number between two others is nothing new."""
+    return np.asarray(np.maximum.accumulate(seen) & np.maximum.accumulate(seen[::-1])[::-1])
 
 
 def _alone(share: Floats, group: Codes, target: float) -> Codes:
     """A bin of as much as a group is one by itself."""
     ahead = np.cumsum(share >= target)
     return np.asarray(group + ahead + np.append(0, ahead[:-1]), np.intp)
+
+
+def _enough(share: Floats, group: Codes, smallest: float) -> Codes:
+    """Too small a group of numbers joins the one before it: of what is rare a few answers would look like a shift."""
+    kept = np.flatnonzero(np.bincount(group, weights=share) >= smallest)
+    if kept.size == 0:
+        return np.zeros_like(group)
+    return np.asarray(kept[np.maximum(np.searchsorted(kept, group, side="right") - 1, 0)], np.intp)
 
 
 def _label(column: Column, bins: Codes, share: Floats) -> str:
@@ -152,6 +165,8 @@ def _label(column: Column, bins: Codes, share: Floats) -> str:
     if column.edges is None:
         return "rare levels"
     first, last = int(bins[0]), int(bins[-1])
+    if (first, last) == (0, column.bins - 1):
+        return "any"
     if first == 0:
         return f"below {column.edges[last]:.4g}"
     if last == len(column.edges):

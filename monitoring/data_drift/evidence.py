@@ -64,10 +64,18 @@ def predictions_of(measured: Contrasts, windows: Sketches) -> Floats:
 
 def residuals(measured: Contrasts, model: tuple[Season, Spread], windows: Sketches) -> Residuals:
     """Windows against a model of the past."""
-    expected = model[0].expected(windows.starts)
-    variance = model[1].of(predictions_of(measured, windows), measured.rows(windows))
-    variance = variance + model[0].doubt(windows.starts)
-    return Residuals(measured.means(windows), expected, variance)
+    expected, doubt = model[0].expected(windows.starts), model[0].doubt(windows.starts)
+    return Residuals(measured.means(windows), expected, variances(measured, model[1], windows) + doubt)
+
+
+def variances(measured: Contrasts, usual: Spread, windows: Sketches) -> Floats:
+    """windows × contrasts: what the past had, and of a share at least one prediction's worth.
+
+    What never occurred has no variance, and a single answer with it would look like a shift."""
+    predictions = predictions_of(measured, windows)
+    found = usual.of(predictions, measured.rows(windows))
+    found[:, measured.shares] = np.maximum(found[:, measured.shares], 1 / predictions[:, measured.shares] ** 2)
+    return found
 
 
 def shapes(measured: Contrasts, past: Residuals) -> Shapes:

@@ -18,6 +18,7 @@ from monitoring.data_drift.evidence import (
     predictions_of,
     residuals,
     shapes,
+    variances,
 )
 from monitoring.data_drift.season import Season, season
 from monitoring.data_drift.sketch import Sketches
@@ -35,6 +36,7 @@ class Rules:
     min_rows: int = 100  # of a window; with fewer it is inconclusive
     min_predictions: int = 20  # … that they belong to
     min_windows: int = 96  # of the past; with fewer nothing can be calibrated
+    block: int = 24  # windows that hang together: a day of hours
 
     def enough(self, windows: Sketches) -> NDArray[np.bool_]:
         """Which of the windows have rows enough to say something."""
@@ -80,7 +82,7 @@ def reference(columns: Sequence[Column], history: Sketches, rules: Rules | None 
     predictions = predictions_of(measured, usable)
     expected, doubt = _expected_by_others(means, usable)
     spreading = spread(means - expected, predictions, rows, measured.variance)
-    past = Residuals(means, expected, spreading.of(predictions, rows) + doubt)
+    past = Residuals(means, expected, variances(measured, spreading, usable) + doubt)
     usual = shapes(measured, past)
     found = evidence(measured, past, spreading.freedom, usual, usable, 0.0)
     return Reference(
@@ -89,7 +91,7 @@ def reference(columns: Sequence[Column], history: Sketches, rules: Rules | None 
         season(means, usable.rows, usable.starts),
         spreading,
         usual,
-        tail(found.columns.max(axis=1), rules.false_alarms),
+        tail(found.columns.max(axis=1), rules.false_alarms, rules.block),
         rules,
     )
 

@@ -1,11 +1,13 @@
 """The verdict on a window: which columns shifted, how far, and what the chance of a false alarm was."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
+from monitoring.data_drift.columns import Column, Floats
+from monitoring.data_drift.contrasts import Contrasts, contrasts
 from monitoring.data_drift.evidence import FEWEST_VALUES, TESTS, Evidence, Residuals
 from monitoring.data_drift.reference import Reference
 from monitoring.data_drift.sketch import Sketches
@@ -69,6 +71,43 @@ def judge(past: Reference, window: Sketches) -> DriftVerdict:
     return DriftVerdict(state, names, p_value, rows, predictions, _reason(columns, names), columns)
 
 
+def described(columns: Sequence[Column], before: Sketches, window: Sketches) -> DriftVerdict:
+    """A window beside a past that is too short to judge by: what lies where, and how far from it, without a verdict."""
+    rows, predictions = int(window.rows[0]), int(window.predictions[0])
+    reason = f"{len(before)} past windows are too few to say."
+    told = _beside(columns, before, window) if len(before) else ()
+    return DriftVerdict("inconclusive", (), 1.0, rows, predictions, reason, told)
+
+
+def _beside(columns: Sequence[Column], before: Sketches, window: Sketches) -> tuple[ColumnVerdict, ...]:
+    measured = contrasts(columns, before)
+    pooled = Sketches(before.starts[:1], *(each.sum(axis=0, keepdims=True) for each in _counted(before)))
+    now, then = measured.means(window)[0], measured.means(pooled)[0]
+    enough = measured.observed(window)[0] >= FEWEST_VALUES
+    told = (_described(column, measured, place, now, then) for place, column in enumerate(columns))
+    return tuple(one if known else _undecided(one) for one, known in zip(told, enough, strict=True))
+
+
+def _counted(windows: Sketches) -> tuple[Floats, Floats, Floats]:
+    return windows.rows, windows.predictions, windows.counts
+
+
+def _described(column: Column, measured: Contrasts, place: int, now: Floats, then: Floats) -> ColumnVerdict:
+    shift, missing = float(now[place] - then[place]), 2 * measured.columns + place
+    return ColumnVerdict(
+        name=column.name,
+        state="inconclusive",
+        test="location",
+        p_value=1.0,
+        shift=shift,
+        effects={"location": shift},
+        missing_now=float(now[missing]),
+        missing_reference=float(then[missing]),
+        missing_shifted=False,
+        bars=_bars(measured, place, now, then),
+    )
+
+
 def _column(past: Reference, place: int, found: Evidence, seen: Residuals, window: Sketches) -> ColumnVerdict:
     tests, effects = found.tests[0, place], found.effects[0, place]
     threshold, missing = past.tail.threshold, 2 * len(past.columns) + place
@@ -84,15 +123,15 @@ def _column(past: Reference, place: int, found: Evidence, seen: Residuals, windo
         missing_now=float(seen.means[0, missing]),
         missing_reference=float(seen.expected[0, missing]),
         missing_shifted=bool(tests[TESTS.index("missing")] > threshold),
-        bars=_bars(past, place, seen),
+        bars=_bars(past.contrasts, place, seen.means[0], seen.expected[0]),
     )
 
 
-def _bars(past: Reference, place: int, seen: Residuals) -> tuple[Bar, ...]:
-    start = 3 * len(past.columns) + int(past.contrasts.first[place])
+def _bars(measured: Contrasts, place: int, now: Floats, then: Floats) -> tuple[Bar, ...]:
+    start = 3 * measured.columns + int(measured.first[place])
     return tuple(
-        Bar(label, float(seen.means[0, start + group]), float(np.clip(seen.expected[0, start + group], 0, 1)))
-        for group, label in enumerate(past.contrasts.labels[place])
+        Bar(label, float(now[start + group]), float(np.clip(then[start + group], 0, 1)))
+        for group, label in enumerate(measured.labels[place])
     )
 
 

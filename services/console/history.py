@@ -1,24 +1,17 @@
-"""A system over time, as its page draws it: quality beside its reference, columns that drifted, and what was done.
-
-Times are the platform's: those of the verdicts, and of the trainings as their versions carry them.
-"""
+"""A system's quality over time, as its page draws it: beside its reference, with what was done."""
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
 from contracts.records import ModelVersion, Verdict
 from services.console.loop import trained_at
+from services.console.series import finite
 
-MOST_COLUMNS = 15  # in the picture: those that drifted most often
 
-
-def history(verdicts: Sequence[Verdict], versions: Sequence[ModelVersion], margin: float | None) -> dict[str, Any]:
-    """Verdicts (oldest first) and versions as the script's charts take them; what is not known is null. `drifted` has
-    for each of `columns` the positions of the windows in which it did."""
-    columns = often(verdicts)
+def quality(verdicts: Sequence[Verdict], versions: Sequence[ModelVersion], margin: float | None) -> dict[str, Any]:
+    """Verdicts (oldest first) and versions as the script's chart takes them; what is not known is null."""
     return {
         "at": [each.at.isoformat() for each in verdicts],
         "loss": finite(each.loss for each in verdicts),
@@ -27,15 +20,7 @@ def history(verdicts: Sequence[Verdict], versions: Sequence[ModelVersion], margi
         "harm": finite(each.reference_loss + (math.nan if margin is None else margin) for each in verdicts),
         "alarms": [{"at": each.at.isoformat(), "loss": each.loss} for each in verdicts if each.harmed],
         "marks": list(marks(verdicts, versions)),
-        "columns": columns,
-        "drifted": [[i for i, each in enumerate(verdicts) if name in each.drifted_columns] for name in columns],
     }
-
-
-def often(verdicts: Iterable[Verdict]) -> list[str]:
-    """The columns that drifted most often, the most often last, as a chart stacks them."""
-    counted = Counter(name for each in verdicts for name in each.drifted_columns)
-    return [name for name, _ in counted.most_common(MOST_COLUMNS)][::-1]
 
 
 def marks(verdicts: Sequence[Verdict], versions: Sequence[ModelVersion]) -> Iterator[dict[str, str]]:
@@ -50,8 +35,3 @@ def marks(verdicts: Sequence[Verdict], versions: Sequence[ModelVersion]) -> Iter
     for before, after in pairwise(verdicts):
         if before.model_version != after.model_version:
             yield {"at": after.at.isoformat(), "kind": "serves", "said": f"version {after.model_version} serves"}
-
-
-def finite(values: Iterable[float]) -> list[float | None]:
-    """Numbers, and null for what is none: JSON knows no NaN."""
-    return [value if math.isfinite(value) else None for value in values]

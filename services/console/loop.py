@@ -5,16 +5,16 @@ same, so that they cannot differ.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from math import isnan
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from math import isnan, nan
 from typing import Literal
 
 from contracts.records import ModelVersion
 from services.console.quantities import UNKNOWN, ago, loss, number, rate, seconds, share, span
 from services.console.serving import Champion
 from services.console.sources import Readings
-from services.console.standing import Standing, in_words, standing
+from services.console.standing import Standing, in_words, outcome_lag, standing
 from services.console.traffic import Gain, Traffic, traffic
 
 State = Literal["good", "warn", "bad", "unknown", "idle"]
@@ -38,6 +38,7 @@ class Look:
 
     readings: Readings
     now: datetime
+    period: timedelta  # of the monitor, in the platform's time
     requests: Gain | None
     records: Gain | None
     system: str | None = None
@@ -55,7 +56,7 @@ class Look:
     def standings(self) -> dict[str, Standing]:
         """Where monitoring stands on each."""
         found = self.readings.verdicts.value or {}
-        return {name: standing(found.get(name, ()), self.now) for name in self.names}
+        return {name: standing(found.get(name, ()), self.period, self.now) for name in self.names}
 
 
 def boxes(look: Look) -> dict[str, Box]:
@@ -138,14 +139,14 @@ def serving(look: Look) -> Box:
     figures = [
         (
             name if look.system is None else "version",
-            _serves(each, look.now),
+            _serves(each, look.now, _by_model(look, name)),
         )
         for name, each in mine.items()
     ]
     if (now := look.traffic) is not None:
         score = now.stages["score"]
         figures += [("score p50, p99", f"{seconds(score.p50)}, {seconds(score.p99)}")]
-        figures += [("by the model", share(1 - now.fallback))]
+        figures += [("by the fallback", share(now.fallback))]
     faults = " ".join(f"{name}: {each.error}" for name, each in mine.items() if each.error)
     lacking = [name for name, each in mine.items() if each.version is None]
     if faults or lacking:
@@ -153,10 +154,17 @@ def serving(look: Look) -> Box:
     return Box("good", "serving", figures)
 
 
-def _serves(champion: Champion, now: datetime) -> str:
+def _serves(champion: Champion, now: datetime, answers: float) -> str:
     if champion.version is None:
         return "no model yet"
-    return f"version {champion.version}" + (f" for {span(now - champion.since)}" if champion.since else "")
+    since = f" for {span(now - champion.since)}" if champion.since else ""
+    return f"version {champion.version}{since}" + ("" if isnan(answers) else f", {share(answers)} of answers")
+
+
+def _by_model(look: Look, system: str) -> float:
+    """The share of a system's answers that its champion gave; the fallback gave the others."""
+    mine = replace(look, system=system).traffic
+    return 1 - mine.fallback if mine else nan
 
 
 def _views(a_request: float) -> str:
@@ -174,12 +182,23 @@ def log(look: Look) -> Box:
         ("not archived yet", number(lag)),
         ("predictions", UNKNOWN if predictions is None else rate(predictions)),
         ("outcomes", UNKNOWN if outcomes is None else rate(outcomes)),
+        ("outcome lag", _outcome_lag(look)),
         ("last write", UNKNOWN if isnan(age) else f"{seconds(age)} ago"),
         ("dead letters", number(dead)),
     ]
     if lag > BEHIND or dead:
         return Box("warn", "behind" if lag > BEHIND else "dead letters", figures)
     return Box("good", "recording", figures)
+
+
+def _outcome_lag(look: Look) -> str:
+    """How old the newest rows are whose outcomes monitoring knows; of all systems, the oldest."""
+    lags = {name: outcome_lag(each.verdict, look.now) for name, each in look.standings().items()}
+    known = {name: lag for name, lag in lags.items() if lag is not None}
+    if not known:
+        return "no window judged yet"
+    name = max(known, key=lambda each: known[each])
+    return span(known[name]) if look.system else f"{span(known[name])} ({name})"
 
 
 def training(look: Look) -> Box:
@@ -223,12 +242,13 @@ def monitoring(look: Look) -> Box:
         return Box("unknown", "unknown", (), look.readings.verdicts.fault)
     found = look.standings()
     worst = _worst(found.values())
+    silence = worst.silence if worst and worst.verdict and look.system else ""
     if look.system is not None:
         columns = worst.verdict.drifted_columns[:3] if worst and worst.fresh and worst.verdict else ()
         figures = [*in_words(worst), *([("most", ", ".join(columns))] if columns else [])] if worst else []
     else:
         figures = [(name, f"{each.word}, looked {each.looked}") for name, each in found.items()]
-    return Box(worst.state, worst.word, figures) if worst else Box("unknown", "unknown")
+    return Box(worst.state, worst.word, figures, silence) if worst else Box("unknown", "unknown")
 
 
 def newest(look: Look) -> ModelVersion | None:
@@ -236,22 +256,6 @@ def newest(look: Look) -> ModelVersion | None:
     found = look.readings.models.value or {}
     versions = [each for name in look.names if (models := found.get(name)) and (each := models.challenger)]
     return max(versions, key=trained_at, default=None)
-
-
-def alarms(look: Look) -> list[str]:
-    """What somebody should know, in sentences: parts that do not answer, quality that fell, data that drifted."""
-    readings = look.readings
-    faults = {
-        each.fault: None
-        for each in (
-            *(readings.gateway, readings.recorder, readings.champions, readings.models),
-            *(readings.runs, readings.verdicts, readings.projects),
-        )
-        if each.fault
-    }
-    said = {"bad": "Quality of {} fell.", "warn": "Data of {} drifted."}
-    found = [said[each.state].format(name) for name, each in look.standings().items() if each.state in said]
-    return [*faults, *found]
 
 
 def _worst(found: Iterable[Standing]) -> Standing | None:

@@ -9,9 +9,12 @@ from typing import Any
 
 from contracts.errors import NotFound
 from contracts.ports import Clock
+from infra.clock import pace
+from infra.heartbeat import monitor_period
 from infra.settings import Settings
 from services.console import links
-from services.console.loop import Look, alarms, arrows, boxes
+from services.console.alarms import alarms
+from services.console.loop import Look, arrows, boxes
 from services.console.rows import rows
 from services.console.sources import Readings, Sources
 
@@ -56,8 +59,8 @@ class Overview:
         readings = await self._sources.read()
         if system is not None and system not in readings.names:
             raise NotFound(f"No system {system[:100]!r} is ready. Known: {', '.join(readings.names) or 'none yet'}.")
-        sources = self._sources
-        return Look(readings, self._clock.now(), sources.requests.gain(), sources.records.gain(), system)
+        sources, period = self._sources, monitor_period(pace(self._clock), len(readings.names))
+        return Look(readings, self._clock.now(), period, sources.requests.gain(), sources.records.gain(), system)
 
     def _box_links(self, readings: Readings, host: str, system: str | None) -> Mapping[str, tuple[str, str]]:
         """Where each box leads: what it is called, and its address."""

@@ -7,8 +7,6 @@ from services.console.loop import Look, State, newest, trained_at
 from services.console.quantities import UNKNOWN, ago, rate, seconds
 from services.console.standing import Standing
 
-COLUMNS = ("requests", "p99", "serves", "trained", "gate", "quality", "data")
-
 
 @dataclass(frozen=True)
 class Row:
@@ -36,6 +34,8 @@ def _row(look: Look, found: Standing) -> Row:
         "trained": f"version {version.version}, {ago(trained_at(version), look.now)}" if version else UNKNOWN,
         "gate": version.tags.get("gate", "not judged yet") if version else UNKNOWN,
         "quality": found.quality,
+        "concept": found.concept,
         "data": found.drift,
+        "looked": found.looked,
     }
     return Row(found.state, found.word, cells)

@@ -16,7 +16,7 @@ from services.console.exposition import Exposition, scrape
 from services.console.gateway import Gateway, SystemLine
 from services.console.readings import Reading, Source
 from services.console.serving import Champion, Serving
-from services.console.stores import Models, Runs, Stores
+from services.console.stores import Findings, Models, Runs, Stores
 from services.console.traffic import REQUESTS, Scrapes
 
 QUICK, SLOW, RARE = 1.0, 4.0, 30.0  # seconds that an answer is shown: the slow ones ask a database each time
@@ -35,6 +35,7 @@ class Readings:
     models: Reading[Mapping[str, Models]]
     runs: Reading[Mapping[str, Runs]]
     verdicts: Reading[Mapping[str, list[Verdict]]]
+    findings: Reading[Mapping[str, Findings]]
     projects: Reading[Mapping[str, str]]  # Evidently's, by system
     names: tuple[str, ...]
 
@@ -45,6 +46,7 @@ class Detail:
 
     versions: Reading[Sequence[ModelVersion]]
     margin: Reading[float]
+    verdicts: Reading[list[Verdict]]
 
 
 class Sources:
@@ -57,7 +59,7 @@ class Sources:
         self._recorder = httpx.AsyncClient(base_url=settings.recorder, timeout=SECONDS, trust_env=False)
         self._evidently = httpx.AsyncClient(base_url=settings.evidently, timeout=SECONDS, trust_env=False)
         self._names: tuple[str, ...] = ()
-        self._details: dict[str, tuple[Source[Sequence[ModelVersion]], Source[float]]] = {}
+        self._details: dict[str, tuple[Source[Sequence[ModelVersion]], Source[float], Source[list[Verdict]]]] = {}
         self.lines = Source("The gateway", gateway.systems, SLOW)
         self.gateway = Source("The gateway", self._ask_gateway, QUICK)
         self.recorder = Source("The recorder", self._ask_recorder, QUICK)
@@ -65,6 +67,7 @@ class Sources:
         self.models = Source("MLflow", lambda: stores.named(self.names), SLOW)
         self.runs = Source("Prefect", lambda: stores.runs(self.names), SLOW)
         self.verdicts = Source("Monitoring's record", lambda: stores.found(self.names), SLOW)
+        self.findings = Source("Monitoring's newest findings", lambda: stores.details(self.names), SLOW)
         self.projects = Source("Evidently", self._ask_projects, RARE)
 
     async def __aenter__(self) -> Self:
@@ -89,7 +92,7 @@ class Sources:
             gateway, recorder = group.create_task(self.gateway.read()), group.create_task(self.recorder.read())
             champions, models = group.create_task(self.champions.read()), group.create_task(self.models.read())
             runs, verdicts = group.create_task(self.runs.read()), group.create_task(self.verdicts.read())
-            projects = group.create_task(self.projects.read())
+            projects, findings = group.create_task(self.projects.read()), group.create_task(self.findings.read())
         return Readings(
             lines=lines,
             gateway=gateway.result(),
@@ -98,6 +101,7 @@ class Sources:
             models=models.result(),
             runs=runs.result(),
             verdicts=verdicts.result(),
+            findings=findings.result(),
             projects=projects.result(),
             names=self.names,
         )
@@ -109,9 +113,10 @@ class Sources:
             self._details[system] = (
                 Source("MLflow", lambda: stores.versions(system), SLOW),
                 Source("The gateway", lambda: gateway.quality_margin(system), RARE),
+                Source("Monitoring's record", lambda: stores.judged(system), SLOW),
             )
-        versions, margin = self._details[system]
-        return Detail(*await asyncio.gather(versions.read(), margin.read()))
+        versions, margin, verdicts = self._details[system]
+        return Detail(*await asyncio.gather(versions.read(), margin.read(), verdicts.read()))
 
     def forget(self) -> None:
         """Something was done that changes what the sources say: ask all of them anew."""
@@ -120,7 +125,7 @@ class Sources:
 
     def _all(self) -> tuple[Source[Any], ...]:
         own = (each for each in vars(self).values() if isinstance(each, Source))
-        return *own, *(each for both in self._details.values() for each in both)
+        return *own, *(each for sources in self._details.values() for each in sources)
 
     async def _ask_gateway(self) -> Exposition:
         found = await self._gateway.metrics()

@@ -1,77 +1,94 @@
 """Where monitoring stands on a system: its last verdict in words, and whether that is still worth anything.
 
 A monitor that died leaves its last verdict behind, and a page that went on showing it would be green for ever. So a
-verdict is good for three of the monitor's periods; after that nothing is known.
+verdict is good for a few of the monitor's periods (`infra/heartbeat.py`); after that nothing is known.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import pairwise
-from statistics import median
 from typing import Literal
 
 from contracts.records import Verdict
-from services.console.quantities import ago, loss, span
+from infra.heartbeat import heartbeat
+from services.console.quantities import ago, loss, number, span
 
 State = Literal["good", "warn", "bad", "unknown"]
-PERIOD = timedelta(minutes=15)  # of the platform's time; the schedule's, unless it is seen to be slower
-PERIODS = 3
-LATEST = 5  # verdicts, from which the pace is seen: a clock that runs fast leaves windows out
 QUALITY = {None: "inconclusive", True: "fell", False: "held"}
+CONCEPT = {None: "inconclusive", True: "drifted", False: "steady"}
 DRIFT = {None: "inconclusive", True: "drifted", False: "steady"}
 
 
 @dataclass(frozen=True)
 class Standing:
-    """A state with its words; `verdict` is the last one, whatever it is worth."""
+    """A state with its words; `verdict` is the last one, whatever it is worth, and `silence` says why it is worth
+    nothing, where it is."""
 
     state: State
     word: str
     quality: str
+    concept: str
     drift: str
     looked: str
     verdict: Verdict | None
-    fresh: bool = True
+    silence: str = ""
+
+    @property
+    def fresh(self) -> bool:
+        return not self.silence
 
 
-def standing(verdicts: Sequence[Verdict], now: datetime) -> Standing:
-    """Where monitoring stands, by a system's verdicts (oldest first), at `now` on the platform's clock."""
-    if not verdicts:
-        return Standing("unknown", "unknown", "unknown", "unknown", "never", None, False)
-    last = verdicts[-1]
-    looked = ago(last.at, now)
-    if (silent := now - last.at) > PERIODS * period(verdicts):
-        said = f"{span(silent)} ago, too long"
-        return Standing("unknown", "unknown", "unknown", "unknown", said, last, False)
+def standing(verdicts: Sequence[Verdict], period: timedelta, now: datetime) -> Standing:
+    """Where monitoring stands, by a system's verdicts (oldest first), at `now` on the platform's clock, in whose time
+    the monitor looks once a `period`."""
+    beat = heartbeat(verdicts, period, now)
+    last = verdicts[-1] if verdicts else None
+    if last is None or beat.state == "unknown":
+        looked = f"{ago(last.at, now)}, too long" if last else "never"
+        return Standing("unknown", "unknown", "unknown", "unknown", "unknown", looked, last, _sentence(beat.words))
     state, word = judged(last)
-    return Standing(state, word, QUALITY[last.harmed], DRIFT[last.drifted], looked, last)
+    quality, concept, drift = QUALITY[last.harmed], CONCEPT[last.concept_drifted], DRIFT[last.drifted]
+    return Standing(state, word, quality, concept, drift, ago(last.at, now), last)
+
+
+def _sentence(words: str) -> str:
+    said = words.removeprefix("unknown: ")
+    return f"{said[:1].upper()}{said[1:]}."
 
 
 def judged(verdict: Verdict) -> tuple[State, str]:
     """A verdict's state and word; inconclusive is never good."""
-    if verdict.harmed:
-        return "bad", "quality fell"
+    if verdict.harm:
+        return "bad", "quality fell" if verdict.harmed else "concept drift"
     if verdict.drifted:
         return "warn", "data drifted"
-    if verdict.harmed is None or verdict.drifted is None:
+    if verdict.harm is None or verdict.drifted is None:
         return "unknown", "inconclusive"
     return "good", "quality held"
 
 
-def period(verdicts: Sequence[Verdict]) -> timedelta:
-    """How often the monitor looks: the schedule's period, or its pace of late where that is slower."""
-    times = [verdict.at for verdict in verdicts[-LATEST:]]
-    gaps = [after - before for before, after in pairwise(times)]
-    return max(PERIOD, timedelta(seconds=median(gap.total_seconds() for gap in gaps))) if gaps else PERIOD
+def outcome_lag(verdict: Verdict | None, now: datetime) -> timedelta | None:
+    """How old the newest row is whose outcome is known to monitoring: the labelled window ends as much before the
+    served one as it begins before it. None before a verdict that says where both begin."""
+    if verdict is None or verdict.served_since is None:
+        return None
+    return now - verdict.until + (verdict.served_since - verdict.since)
 
 
 def in_words(found: Standing) -> list[tuple[str, str]]:
     """A standing as figures."""
-    shown = [("quality", found.quality), ("data", found.drift), ("looked", found.looked)]
+    shown = [("quality", found.quality), ("concept", found.concept), ("data", found.drift), ("looked", found.looked)]
     if (verdict := found.verdict) is not None and found.fresh:
         if verdict.labelled_rows:
             shown.append(("loss", f"{loss(verdict.loss)}, reference {loss(verdict.reference_loss)}"))
+        if verdict.concept_labels:
+            evidence = f"{number(verdict.concept_evidence)} of {number(verdict.concept_threshold)}"
+            shown.append(("evidence of a changed concept", evidence))
         shown.append(("matured rows", f"{verdict.labelled_rows:,}"))
         shown.append(("columns drifted", f"{len(verdict.drifted_columns)}"))
     return shown
+
+
+def since_in_words(verdict: Verdict, now: datetime) -> str:
+    """Since when the champion seems worse, where monitoring can tell."""
+    return f" since about {span(now - verdict.concept_since)} ago" if verdict.concept_since else ""

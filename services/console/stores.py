@@ -7,23 +7,49 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
+from contracts.findings import OnlineFigures, ParityFinding, WindowDetails
 from contracts.ports import Dispatcher, ModelSource, Registry
 from contracts.records import ModelVersion, RunState, Verdict
 from infra import wiring
+from infra.findings import Finding
+from infra.retrainings import Kept
 from infra.settings import Settings
 
 LOOK_BACK = timedelta(days=2)  # for trainings, which are rare
 MATERIALIZED = timedelta(hours=3)  # the schedule brings features online every hour
-MOST_VERDICTS = 500
+MOST_VERDICTS, LATEST = 500, 5  # of a system on its own page, and of each on the first
 TRAININGS = ("retrain", "train")
+T = TypeVar("T", bound=Finding)
 
 
 class VerdictReader(Protocol):
     """What monitoring found, at rest."""
 
     def read(self, system: str, most: int = 1000) -> list[Verdict]: ...
+
+
+class FindingReader(Protocol):
+    """What monitoring found last, in detail."""
+
+    def read(self, kind: type[T], system: str) -> T | None: ...
+
+
+class RetrainingReader(Protocol):
+    """What became of every run of `retrain`, oldest first."""
+
+    def read(self, system: str) -> list[Kept]: ...
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The newest of a system in detail; None where monitoring has not found it yet."""
+
+    window: WindowDetails | None = None
+    online: OnlineFigures | None = None
+    parity: ParityFinding | None = None
+    retrainings: Sequence[Kept] = ()
 
 
 @dataclass(frozen=True)
@@ -53,6 +79,8 @@ class Stores:
     models: ModelSource
     dispatcher: Dispatcher
     verdicts: VerdictReader
+    findings: FindingReader
+    retrainings: RetrainingReader
     registry: Callable[[], Registry]
 
     @classmethod
@@ -62,6 +90,8 @@ class Stores:
             wiring.model_source(settings),
             wiring.dispatcher(settings),
             wiring.verdicts(settings),
+            wiring.findings(settings),
+            wiring.retrainings(settings),
             lambda: wiring.registry(settings),
         )
 
@@ -81,11 +111,15 @@ class Stores:
     async def found(self, systems: Sequence[str]) -> Mapping[str, list[Verdict]]:
         """Each system's latest verdicts, oldest first: two runs of the monitor may have ended in another order."""
 
-        def ask() -> dict[str, list[Verdict]]:
-            found = ((name, self.verdicts.read(name, MOST_VERDICTS)) for name in systems)
-            return {name: sorted(verdicts, key=lambda verdict: verdict.at) for name, verdicts in found}
+        return await asyncio.to_thread(lambda: {name: self._verdicts(name, LATEST) for name in systems})
 
-        return await asyncio.to_thread(ask)
+    async def judged(self, system: str) -> list[Verdict]:
+        """A system's verdicts as far back as its page shows, oldest first."""
+        return await asyncio.to_thread(self._verdicts, system, MOST_VERDICTS)
+
+    async def details(self, systems: Sequence[str]) -> Mapping[str, Findings]:
+        """Each system's newest findings, and what became of its retrainings."""
+        return await asyncio.to_thread(lambda: {name: self._details(name) for name in systems})
 
     async def versions(self, system: str) -> Sequence[ModelVersion]:
         """All versions of a system, oldest first."""
@@ -99,6 +133,18 @@ class Stores:
     async def rollback(self, system: str) -> ModelVersion:
         """Bring the champion before this one back, as `flywheel rollback` does; `NotFound` when there was none."""
         return await asyncio.to_thread(lambda: self.registry().rollback(system))
+
+    def _verdicts(self, system: str, most: int) -> list[Verdict]:
+        return sorted(self.verdicts.read(system, most), key=lambda verdict: verdict.at)
+
+    def _details(self, system: str) -> Findings:
+        read = self.findings.read
+        return Findings(
+            window=read(WindowDetails, system),
+            online=read(OnlineFigures, system),
+            parity=read(ParityFinding, system),
+            retrainings=self.retrainings.read(system),
+        )
 
     def _runs(self, system: str) -> Runs:
         now = datetime.now(UTC)

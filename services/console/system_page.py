@@ -9,11 +9,17 @@ from typing import Any
 
 from contracts.errors import NotFound
 from contracts.ports import Clock
+from infra.clock import pace
+from infra.heartbeat import monitor_period
 from infra.settings import Settings
-from services.console import links, tables
-from services.console.history import history
+from services.console import links, series, tables, window
+from services.console.alarms import alarms
+from services.console.findings import nothing, sentences
+from services.console.history import quality
 from services.console.loop import Look, boxes
 from services.console.sources import Detail, Readings, Sources
+from services.console.stores import Findings
+from services.console.timeline import timeline
 
 ACTS = {  # what is asked before it is done
     "retrain": (
@@ -32,7 +38,10 @@ DONE = re.compile("[0-9a-f-]{1,36}")  # a run's id, or a version
 COLUMNS = {
     "runs": ("run", "state", "started", "took", "ended with"),
     "versions": ("version", "trained", "log loss", "gate", "why"),
-    "verdicts": ("looked", "of", "quality", "log loss", "matured rows", "data"),
+    "verdicts": ("looked", "of", "quality", "log loss", "matured rows", "concept", "data"),
+    "online": ("metric", "of", "where", "value", "95% interval", "rows"),
+    "parity": ("feature", "rows that differ", "how"),
+    "events": ("at (UTC)", "ago", "what", "in words"),
 }
 
 
@@ -83,24 +92,42 @@ class SystemPage:
         return await asyncio.gather(self._sources.read(), self._sources.detail(system))
 
     def _shown(self, readings: Readings, detail: Detail, system: str, host: str) -> dict[str, Any]:
-        settings, now, machine = self._settings, self._clock.now(), datetime.now(UTC)
-        sources = self._sources
-        look = Look(readings, now, sources.requests.gain(), sources.records.gain(), system, machine)
-        found = (readings.verdicts.value or {}).get(system, [])
-        versions = detail.versions.value or ()
-        models, runs = (readings.models.value or {}).get(system), (readings.runs.value or {}).get(system)
-        champion = models.champion.version if models and models.champion else ""
-        every = (readings.verdicts, readings.runs, readings.models, detail.versions, detail.margin)
+        now, machine, sources = self._clock.now(), datetime.now(UTC), self._sources
+        period = monitor_period(pace(self._clock), len(readings.names))
+        look = Look(readings, now, period, sources.requests.gain(), sources.records.gain(), system, machine)
+        found = detail.verdicts.value or []
+        newest = (readings.findings.value or {}).get(system, Findings())
+        once_more = (detail.margin,) if readings.gateway.value is not None else ()  # else its fault is said already
+        faults = [each.fault for each in (detail.versions, detail.verdicts, *once_more) if each.fault]
         return {
             "at": f"{machine:%H:%M:%S} UTC",
             "boxes": {name: asdict(box) for name, box in boxes(look).items()},
-            "history": history(found, versions, detail.margin.value),
-            "tables": {
-                "runs": tables.runs(settings, host, runs.trainings if runs else (), machine),
-                "versions": tables.versions(settings, host, versions, champion, now),
-                "verdicts": tables.verdicts(found, now),
+            "charts": {
+                "quality": quality(found, detail.versions.value or (), detail.margin.value),
+                "estimates": series.estimates(found),
+                "concept": series.concept(found),
+                "shifts": series.shifts(found),
+                "calibration": window.calibration(newest.window),
             },
-            "alarms": list(dict.fromkeys(each.fault for each in every if each.fault)),
+            "columns": window.columns(newest.window),
+            "said": sentences(newest, readings.findings.fault, now),
+            "nothing": nothing(readings, detail, newest),
+            "tables": self._tables(look, detail, newest, host),
+            "alarms": list(dict.fromkeys([*alarms(look), *faults])),
+        }
+
+    def _tables(self, look: Look, detail: Detail, newest: Findings, host: str) -> dict[str, tables.Rows]:
+        settings, system = self._settings, look.system or ""
+        found = detail.verdicts.value or []
+        models, runs = (look.readings.models.value or {}).get(system), (look.readings.runs.value or {}).get(system)
+        champion = models.champion.version if models and models.champion else ""
+        return {
+            "online": tables.online(newest.online),
+            "parity": tables.parity(newest.parity),
+            "events": tables.events(timeline(found, newest.retrainings), look.now),
+            "runs": tables.runs(settings, host, runs.trainings if runs else (), look.machine),
+            "versions": tables.versions(settings, host, detail.versions.value or (), champion, look.now),
+            "verdicts": tables.verdicts(found, look.now),
         }
 
 

@@ -53,7 +53,7 @@ def stack(desk: Desk) -> Iterator[Stack]:
     registry, prefect, found = MemoryRegistry(), Prefect(), Found()
     gateway = gateway_of(desk.world.platform(), desk.world.catalogue, desk.world.limits)
     with serving(gateway) as url:
-        stores = stores_of(registry, prefect, found)
+        stores = stores_of(registry, prefect, found, desk.settings)
         parts = Parts(desk.settings, Gateway(url, KEY), desk.serving(), desk.world.clock, stores)
         with serving(build(parts, Sessions(KEY))) as address:
             made = Stack(address, url, desk, registry, prefect, found)
@@ -144,8 +144,8 @@ def test_a_systems_page_draws_its_history_and_retrains_when_told_to(stack: Stack
     enter(page, stack, "/systems/payments")
     expect(page.locator("#chart-quality .main-svg").first).to_be_visible()
     expect(page.locator("#chart-quality .legendtext")).to_have_count(5)
-    expect(page.locator("#chart-drift")).to_contain_text("device")
-    expect(page.locator("#chart-drift .scatterlayer .point")).to_have_count(10)
+    expect(page.locator("#chart-shifts")).to_contain_text("device")
+    expect(page.locator("#chart-shifts .scatterlayer .point")).to_have_count(10)
     assert fits(page)
     page.get_by_role("button", name="Retrain…").click()
     expect(page.get_by_role("heading", name="Retrain payments now?")).to_be_visible()

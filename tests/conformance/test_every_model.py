@@ -8,7 +8,6 @@ import pytest
 
 from contracts.system import AT, Matrix
 from contracts.world import Drift
-from monitoring.drift import compare
 from monitoring.quality import Rows, harmed, loss_of
 from pipelines.onnx_export import check_same, score
 from tests.conformance.sample import (
@@ -101,16 +100,6 @@ def test_quality_is_quiet_on_fresh_rows_and_loud_when_the_concept_has_turned(sam
     calm, turned = (_fresh(sample, kind) for kind in ("none", "concept"))
     assert _harmed(sample, *calm) is False
     assert _harmed(sample, *turned) is True
-
-
-def test_drift_is_quiet_on_fresh_rows_and_loud_when_others_come(sample: Sample) -> None:
-    names, rules = list(sample.system.features.names), sample.system.monitoring
-    reference = pd.DataFrame(sample.features[sample.cut :], columns=names)
-    shares = {}
-    for kind in ("none", "data"):
-        _, X = _fresh(sample, kind)
-        shares[kind] = compare(pd.DataFrame(X, columns=names), reference, rules.drift_share, END + DAY).share
-    assert shares["none"] < rules.drift_share <= shares["data"], shares
 
 
 def test_the_whole_answer_is_made_of_the_models_scores(sample: Sample) -> None:

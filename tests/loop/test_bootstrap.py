@@ -99,7 +99,8 @@ def test_a_broken_system_is_named_and_stops_no_other(half_way: str, apart: Setti
 
 def test_schedules_follow_the_platforms_clock(half_way: str, settings: Settings) -> None:
     count = len(systems.names())
-    fast = {"ingest": 600.0 * count, "materialize": 600.0 * count, "monitor": 120.0 * count}
+    seldom = 600.0 * count
+    fast = dict.fromkeys(("ingest", "materialize", "metrics", "parity"), seldom) | {"monitor": 120.0 * count}
     assert timings(settings) == {name: {seconds} for name, seconds in fast.items()}
     wiring.start_clock(settings, wiring.clock(settings).now(), 2.0)
     half = {name: {max(seconds, fast[name])} for name, seconds in (("ingest", 1800.0), ("monitor", 450.0))}

@@ -19,9 +19,10 @@ from contracts.errors import InvalidInput, NotFound, Unavailable
 from contracts.records import RunState
 from infra.dispatcher import PrefectDispatcher
 from infra.settings import ROOT, Settings
-from pipelines.deployments import AUTOMATION, QUALITY_FELL, present
+from pipelines.deployments import AUTOMATION, RETRAIN_DUE, present
 from tests.conftest import poll, settings_in
 
+ALARM = "harm-1-20260315T120000.000000"
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.3",
@@ -136,14 +137,14 @@ def test_a_schedule_makes_runs_of_its_own(dispatcher: PrefectDispatcher) -> None
     assert first["parameters"]["system"] in systems.names()
 
 
-def test_an_event_of_fallen_quality_starts_a_retraining(dispatcher: PrefectDispatcher) -> None:
+def test_an_alarms_event_starts_a_retraining(dispatcher: PrefectDispatcher) -> None:
     since = datetime.now(UTC) - timedelta(minutes=1)
     started = time.monotonic()
-    dispatcher.emit(QUALITY_FELL, "nowhere", {"reason": "log loss rose by 0.1", "cooldown_seconds": 60.5})
+    dispatcher.emit(RETRAIN_DUE, "nowhere", {"reason": "log loss rose by 0.1", "alarm": ALARM})
     run: RunState = poll(lambda: next(iter(dispatcher.runs("retrain", "nowhere", since)), None), 30, "the retraining")
     assert time.monotonic() - started < 15
     parameters = httpx.get(f"{dispatcher.url}/api/flow_runs/{run.run_id}").json()["parameters"]
-    assert parameters == {"system": "nowhere", "reason": "log loss rose by 0.1", "cooldown_seconds": 60.5}
+    assert parameters == {"system": "nowhere", "reason": "log loss rose by 0.1", "alarm": ALARM}
     poll(lambda: dispatcher.state(run.run_id).finished, 60, "the end of the retraining")
     assert "No system named 'nowhere'" in dispatcher.state(run.run_id).message
     assert dispatcher.runs("retrain", "elsewhere", since) == []
@@ -151,8 +152,8 @@ def test_an_event_of_fallen_quality_starts_a_retraining(dispatcher: PrefectDispa
 
 def test_other_events_start_nothing(dispatcher: PrefectDispatcher) -> None:
     since = datetime.now(UTC) - timedelta(minutes=1)
-    dispatcher.emit("flywheel.quality.held", "quiet", {"reason": "all is well", "cooldown_seconds": 0})
-    dispatcher.emit(QUALITY_FELL, "loud", {"reason": "the marker behind it", "cooldown_seconds": 0})
+    dispatcher.emit("flywheel.retrain.none", "quiet", {"reason": "all is well", "alarm": ALARM})
+    dispatcher.emit(RETRAIN_DUE, "loud", {"reason": "the marker behind it", "alarm": ALARM})
     poll(lambda: dispatcher.runs("retrain", "loud", since), 30, "the marker's run")
     assert dispatcher.runs("retrain", "quiet", since) == []
 
@@ -162,6 +163,13 @@ def test_what_prefect_refuses_is_said_in_one_sentence(dispatcher: PrefectDispatc
         dispatcher.run("trian", {})
     with pytest.raises(InvalidInput, match=r"no_such_parameter|system"):
         dispatcher.run("train", {"no_such_parameter": 1})
+
+
+def test_one_key_is_one_run_though_that_has_ended(dispatcher: PrefectDispatcher) -> None:
+    first = dispatcher.run("train", {"system": "no_such_system"}, "the same")
+    poll(lambda: dispatcher.state(first).finished, 60, "the run's end")
+    assert dispatcher.run("train", {"system": "no_such_system"}, "the same") == first
+    assert dispatcher.run("train", {"system": "no_such_system"}, "another") != first
 
 
 def test_a_killed_run_is_reported_as_failed(scheduler: Scheduler, dispatcher: PrefectDispatcher) -> None:

@@ -65,7 +65,7 @@ def test_mlflow_shows_the_model_and_its_alias(living: Living, page: Page) -> Non
 
 def test_prefect_shows_the_deployments(living: Living, page: Page) -> None:
     page.goto(f"{living.settings.prefect}/deployments")
-    for name in ("ingest", "materialize", "train", "promote", "retrain", "monitor"):
+    for name in ("ingest", "materialize", "train", "promote", "retrain", "monitor", "metrics", "parity"):
         expect(page.get_by_text(name, exact=True).first).to_be_visible(timeout=SECONDS)
 
 

@@ -23,7 +23,6 @@ from infra.settings import Settings
 from pipelines import holdout, ingest, materialize, promote, train
 from pipelines.metrics import measure
 from pipelines.onnx_export import score, to_onnx
-from pipelines.retrain import alone, remaining, remember
 from pipelines.training_rows import TrainingRows, gather, split
 from tests.conftest import settings_in
 
@@ -172,6 +171,28 @@ def test_a_model_changed_on_the_disk_is_refused(trained: Trained) -> None:
         promote.run(trained.settings, trained.system, made.version, silent)
 
 
+def test_scores_that_are_no_probabilities_are_refused_and_the_version_says_when_and_why(trained: Trained) -> None:
+    run_id = trained.another(trained.rows).run_id
+    made = trained.registry.register(
+        trained.system.name, without_numbers(trained), run_id, trained.system.features.names, {}
+    )
+    with pytest.raises(RefusedCandidate, match=r"probabilit"):
+        promote.run(trained.settings, trained.system, made.version, silent)
+    tags = trained.tags(made)
+    assert tags["gate"] == "refused"
+    assert "probabilit" in tags["gate_reasons"]
+    assert abs(datetime.fromisoformat(tags["gate_at"]) - NOW) < timedelta(minutes=1)
+
+
+def without_numbers(trained: Trained) -> bytes:
+    """A model that answers NaN: its logistic regression has lost its intercept."""
+    width = trained.rows.X.shape[1]
+    X = np.random.default_rng(0).normal(size=(200, width))
+    broken = LogisticRegression().fit(X, X[:, 0] > 0)
+    broken.intercept_ = np.array([np.nan])
+    return to_onnx(broken, width)
+
+
 def test_a_model_of_another_width_is_refused(trained: Trained) -> None:
     narrow = LogisticRegression().fit(trained.rows.X[:5_000, :3], trained.rows.y[:5_000])
     made = trained.registry.register(
@@ -196,19 +217,3 @@ def test_a_version_that_does_not_exist_is_named(trained: Trained) -> None:
 def test_without_events_training_says_what_to_do(settings: Settings) -> None:
     with pytest.raises(InvalidInput, match="flywheel ingest"):
         train.run(settings, systems.load("ad_click"), "auto", "test", silent)
-
-
-def test_one_retraining_at_a_time(tmp_path: Path) -> None:
-    with alone(tmp_path / "lock") as first, alone(tmp_path / "lock") as second:
-        assert (first, second) == (True, False)
-    with alone(tmp_path / "lock") as third:
-        assert third
-
-
-def test_the_cooldown_counts_from_the_last_retraining(tmp_path: Path) -> None:
-    record, at = tmp_path / "retrain.json", datetime(2026, 1, 1, tzinfo=UTC)
-    assert remaining(record, at, 3600) is None
-    remember(record, at, "drift")
-    assert remaining(record, at + timedelta(minutes=20), 3600) == timedelta(minutes=40)
-    assert remaining(record, at + timedelta(minutes=20), None) is None
-    assert remaining(record, at + timedelta(hours=1), 3600) is None

@@ -1,5 +1,7 @@
 """The newest findings at rest."""
 
+import math
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,6 +30,15 @@ def test_the_newest_one_replaces_the_one_before(tmp_path: Path) -> None:
     assert found is not None
     assert found.model_version == "2"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_not_a_number_comes_back_as_such(tmp_path: Path) -> None:
+    files = FindingFiles(tmp_path)
+    (column,) = details("1").columns
+    files.keep(replace(details("1"), columns=(replace(column, p_value=math.nan, state="inconclusive"),)))
+    found = files.read(WindowDetails, "shop")
+    assert found is not None
+    assert math.isnan(found.columns[0].p_value)
 
 
 def test_kinds_and_systems_are_kept_apart(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 FOUND = Verdict(
     system="ad_click", at=AT, since=AT - timedelta(hours=2), until=AT, model_version="3", labelled_rows=2_000,
     loss=0.31, loss_low=0.30, reference_loss=0.25, harmed=True, feature_rows=40_000, drifted_columns=("hour_sin",),
-    drift_share=0.04, drifted=False,
+    drift_share=0.04, drifted=False, served_since=AT - timedelta(hours=1), concept_drifted=True, concept_evidence=12.0,
+    concept_threshold=11.5, concept_since=AT - timedelta(hours=3), estimated_loss=0.26, estimated_low=0.24,
+    estimated_high=0.28,
 )  # fmt: skip
 
 
@@ -21,6 +23,15 @@ def test_the_latest_come_back_in_order(tmp_path: Path) -> None:
     for version in "123":
         verdicts.append(replace(FOUND, model_version=version))
     assert verdicts.read("ad_click", most=2) == [replace(FOUND, model_version=v) for v in "23"]
+
+
+def test_the_latest_of_many_come_back_whole(tmp_path: Path) -> None:
+    verdicts, effects = VerdictFile(tmp_path), {f"column_{number}": 0.1 for number in range(40)}
+    written = [replace(FOUND, model_version=str(number), effects=effects) for number in range(100)]
+    for each in written:
+        verdicts.append(each)
+    for most in (1, 7, 40, 100, 500):
+        assert verdicts.read("ad_click", most) == written[-most:]
 
 
 def test_an_inconclusive_one_stays_inconclusive(tmp_path: Path) -> None:

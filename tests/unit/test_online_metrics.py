@@ -13,7 +13,8 @@ from contracts.records import OutcomeRecord, PredictionRecord
 from contracts.system import AT, Columns, Evidence, System
 from contracts.world import World
 from infra.archive import ParquetArchive
-from monitoring.online import EVERYTHING, Estimate, gathered, measure
+from monitoring.online import EVERYTHING, gathered, measure
+from monitoring.ratio import Estimate
 from systems.fraud_detection import costs
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -65,8 +66,8 @@ def measured(
         ]
     archive.append([*records, *told])
     now = NOON + system.requirements.label_delay + HOUR / 2
-    found = gathered(system, archive, HOUR, now)
-    found |= {"answers": gathered(system, archive, HOUR, NOON + HOUR / 2)["answers"]}
+    found = gathered(system, archive, (now - HOUR, now), now)
+    found |= {"answers": gathered(system, archive, (NOON - HOUR / 2, NOON + HOUR / 2), now)["answers"]}
     every = measure(system.requirements.online_metrics, found, ())
     return {each.metric: each.estimate for each in every if each.slice == EVERYTHING}, records, told
 

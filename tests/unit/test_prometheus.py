@@ -6,6 +6,8 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
 from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -15,9 +17,11 @@ from prometheus_client import CollectorRegistry
 from infra.probe import Probe
 from infra.settings import ROOT, Settings
 from pipelines.runner_metrics import RunnerMetrics
+from pipelines.verdict_metrics import VerdictMetrics
 from services.gateway.metrics import Metrics as GatewayMetrics
 from services.recorder.metrics import Metrics as RecorderMetrics
 from services.serving.metrics import ServingMetrics
+from tests.conftest import settings_in
 
 FOLDER = ROOT / "infra" / "prometheus"
 CASES = ROOT / "tests" / "unit" / "prometheus"
@@ -43,6 +47,8 @@ def exported() -> Iterator[Any]:
     for registry in (GatewayMetrics().registry, RecorderMetrics().registry, serving, RunnerMetrics().registry):
         yield from registry.collect()
     yield from Probe([]).collect()
+    with TemporaryDirectory() as folder:
+        yield from VerdictMetrics(settings_in(Path(folder)), names=lambda: ()).collect()
 
 
 def series_of(family: Any) -> list[str]:

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from contracts.errors import InvalidInput
 from contracts.records import Verdict
-from infra.retrain_policy import Alarm, End, History, Retraining, Rules, alarm_of, decide, hindrance, reconcile
+from contracts.system import Monitoring
+from infra.alarms import Alarm, alarm_of
+from infra.retrain_policy import End, History, Retraining, Rules, decide, hindrance, reconcile
 
 NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
@@ -83,6 +85,28 @@ def test_windows_that_share_rows_are_one() -> None:
     often = [judged(number * 15 * MINUTE, drifted=True) for number in range(12)]
     assert decide(history(often), RULES, NOW).why == "unknown"
     assert decide(history([*often, judged(RULES.window, drifted=True)]), RULES, NOW).why == "drift"
+
+
+def test_windows_share_rows_as_far_as_they_reach_and_not_as_long_as_they_are_now() -> None:
+    long_ones = [replace(each, served_since=each.at - 2 * RULES.window) for each in drifts(True, True, True)]
+    assert decide(history(long_ones[:2]), RULES, NOW).why == "unknown"
+    assert decide(history(long_ones), RULES, NOW).why == "drift"
+
+
+@pytest.mark.parametrize("harmed", [None, False])
+def test_concept_drift_is_harm_though_the_window_alone_does_not_show_it(harmed: bool | None) -> None:
+    found = decide(history([replace(judged(MINUTE, harmed), concept_drifted=True)]), RULES, NOW)
+    assert (found.retrain, found.why) == (True, "harm")
+    assert found.words == "The concept that version 1 learned has drifted (judged at 2026-03-15 11:59 UTC)."
+    steady = decide(history([replace(judged(MINUTE, harmed=True), concept_drifted=False)]), RULES, NOW)
+    assert steady.words.startswith("The quality of version 1 fell")
+    missed = reconcile(history([replace(judged(HOUR, harmed), concept_drifted=True)]), RULES, NOW, GRACE)
+    assert missed.start is not None
+
+
+def test_what_a_system_allows_is_what_its_seventh_step_says() -> None:
+    step = Monitoring(3 * HOUR, 1_500, 0.05, 0.99, 0.3, 4 * HOUR, daily_budget=2)
+    assert Rules.of(step) == Rules(3 * HOUR, 4 * HOUR, 2)
 
 
 def test_harm_goes_before_drift() -> None:

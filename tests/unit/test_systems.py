@@ -75,6 +75,13 @@ def test_an_unknown_name_is_told_the_known_ones() -> None:
         systems.load("ad_clik")
 
 
+def test_the_seventh_step_is_had_alone() -> None:
+    for name in systems.names():
+        assert systems.monitoring(name) == systems.load(name).monitoring
+    with pytest.raises(UnknownSystem, match="Known: ad_click"):
+        systems.monitoring("nowhere")
+
+
 def test_a_missing_file_is_named(folder: Path) -> None:
     write_system(folder, "without_model")
     (folder / "without_model" / "model.py").unlink()

@@ -20,6 +20,7 @@ import systems
 from contracts.errors import Unavailable
 from contracts.records import RunState, Verdict
 from contracts.system import Decision, System
+from infra import wiring
 from infra.clock import ManualClock
 from infra.memory_registry import MemoryRegistry
 from infra.settings import Settings
@@ -71,8 +72,10 @@ class Found:
         return self.kept.get(system, [])[-most:]
 
 
-def stores_of(registry: Any, prefect: Any, found: Found) -> Stores:
-    return Stores(registry, prefect, found, lambda: registry)
+def stores_of(registry: Any, prefect: Any, found: Any, settings: Settings) -> Stores:
+    """Stores of a console: details of monitoring and retrainings are the files of the settings."""
+    details, retrainings = wiring.findings(settings), wiring.retrainings(settings)
+    return Stores(registry, prefect, found, details, retrainings, lambda: registry)
 
 
 class Result(BaseModel):
@@ -101,9 +104,11 @@ class Desk:
     settings: Settings
     world: World
     now: float = 1.8e9
-    stores: Stores = field(default_factory=lambda: stores_of(MemoryRegistry(), Prefect(), Found()))
     champions: Any = field(default_factory=lambda: {"payments": {"model_version": "7", "last_error": None}})
     gateway_down: bool = False
+
+    def __post_init__(self) -> None:
+        self.stores = stores_of(MemoryRegistry(), Prefect(), Found(), self.settings)
 
     def gateway(self) -> Gateway:
         made = gateway_of(self.world.platform(), self.world.catalogue, self.world.limits)

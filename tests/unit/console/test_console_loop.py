@@ -10,7 +10,11 @@ import pytest
 
 from contracts.records import RunState, Verdict
 from infra.memory_registry import MemoryRegistry
+from services.recorder.health import Health
+from services.recorder.health import serving as recorder
+from services.recorder.metrics import Metrics
 from tests.unit.console.conftest import CONSOLE, Desk, Found, Prefect, stores_of
+from tests.unit.console.lived import live, silent
 from tests.unit.gateway.conftest import KEY, NOW
 
 pytestmark = pytest.mark.anyio
@@ -23,7 +27,7 @@ class Stage:
 
     def __init__(self, desk: Desk) -> None:
         self.desk, self.registry, self.prefect, self.found = desk, MemoryRegistry(), Prefect(), Found()
-        desk.stores = stores_of(self.registry, self.prefect, self.found)
+        desk.stores = stores_of(self.registry, self.prefect, self.found, desk.settings)
         desk.champions = {
             "payments": {"model_version": "1", "last_error": None, "since": (NOW - timedelta(hours=2)).isoformat()}
         }
@@ -96,8 +100,9 @@ async def test_a_monitor_that_fell_silent_reads_unknown_on_box_row_and_page(stag
     silent = (await boxes(stage))["monitoring"]
     assert (silent["state"], dict(silent["figures"])["quality"]) == ("unknown", "unknown")
     async with stage.desk.browser() as browser:
-        rows = (await browser.get("/loop.json")).json()["rows"]
-    assert rows["payments"]["cells"]["quality"] == "unknown"
+        shown = (await browser.get("/loop.json")).json()
+    assert shown["rows"]["payments"]["cells"]["quality"] == "unknown"
+    assert any(said.startswith("The monitor of payments is silent. No verdict for 1 h") for said in shown["alarms"])
 
 
 async def test_a_refused_candidate_and_why_are_on_the_systems_page(stage: Stage) -> None:
@@ -211,3 +216,96 @@ async def test_plotly_comes_from_the_console_and_may_be_kept(stage: Stage) -> No
         False,
         False,
     )
+
+
+async def history(stage: Stage) -> Any:
+    async with stage.desk.browser() as browser:
+        answer = await browser.get(f"{PAGE}/history.json")
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def test_what_monitoring_found_is_on_the_systems_page(stage: Stage) -> None:
+    settings = stage.desk.settings
+    stage.found.kept["payments"] = live(settings, "payments", NOW)
+    stage.version("passed", champion=True)
+    shown = await history(stage)
+    charts = shown["charts"]
+    assert {"user_impressions_1d", "ad_clicks_1h"} == set(charts["shifts"]["columns"][-2:])
+    assert len(charts["shifts"]["effects"]) == len(charts["shifts"]["columns"]) == 12
+    assert charts["concept"]["alarms"], "evidence passed its threshold"
+    assert "2 h ago" not in charts["concept"]["words"]
+    assert "estimated" in charts["estimates"]["words"]
+    assert len(charts["calibration"]["predicted"]) == 10
+    assert [(each["name"], each["state"]) for each in shown["columns"][:2]] == [
+        ("bid", "shifted"),
+        ("device_mobile", "inconclusive"),
+    ]
+    assert shown["columns"][0]["missing"] == "missing 2.1%, usually 1.9%"
+    assert shown["tables"]["online"][0][1]["text"] == "version 3", "the newest version as a whole comes first"
+    assert [row[0]["text"] for row in shown["tables"]["parity"]] == ["ad_clicks_1h"]
+    assert any("cannot be told yet" in sentence for sentence in shown["said"]["online"])
+
+
+async def test_the_timeline_tells_alarms_decisions_and_retrainings_with_their_reason_and_end(stage: Stage) -> None:
+    stage.found.kept["payments"] = live(stage.desk.settings, "payments", NOW)
+    events = [(row[2]["text"], row[3]["text"]) for row in (await history(stage))["tables"]["events"]]
+    kinds = [kind for kind, _ in events]
+    for kind in ("alarm: quality", "alarm: concept", "alarm: data", "takeover", "decision"):
+        assert kind in kinds
+    assert kinds.count("alarm: quality") == 1, "an alarm that stands is told once"
+    said = dict(events)
+    assert said["retraining refused"].startswith("Version 2. It is no better than version 1.")
+    assert said["retraining promoted"].startswith("Version 3. It is better than version 1.")
+    assert ("retraining", "By itself: its quality fell") in events
+    assert kinds.index("retraining promoted") < kinds.index("retraining refused"), "newest first"
+
+
+async def test_what_is_not_known_is_said_in_words(stage: Stage) -> None:
+    shown = await history(stage)
+    assert shown["said"] == {
+        "window": ["No window has been judged in detail yet."],
+        "online": ["The system's own metrics have not been measured yet."],
+        "parity": ["Served features have not been held against recomputed ones yet."],
+    }
+    assert shown["nothing"]["quality"] == "No window has been judged yet."
+    async with stage.desk.browser() as browser:
+        page = (await browser.get(PAGE)).text
+    for sentence in shown["nothing"].values():
+        assert sentence in page
+    stage.found.kept["payments"] = [silent(CALM)]
+    bare = (await history(stage))["charts"]
+    assert (bare["estimates"]["known"], bare["concept"]["known"], bare["shifts"]["columns"]) == (False, False, [])
+    stage.found.kept["payments"] = [replace(CALM, estimated_loss=0.25), silent(CALM)]
+    assert (await history(stage))["charts"]["estimates"]["words"] == "The newest window has no estimate."
+
+
+async def test_a_source_that_is_down_is_not_told_as_nothing(stage: Stage) -> None:
+    stage.prefect.down = True
+    findings = stage.desk.settings.state_dir / "verdicts" / "findings"
+    findings.mkdir(parents=True)
+    (findings / "payments.WindowDetails.json").write_text("{")
+    shown = await history(stage)
+    assert "Prefect at http://prefect cannot be reached" in shown["nothing"]["runs"]
+    assert "Monitoring's newest findings gave an answer" in shown["said"]["window"][0]
+
+
+async def test_served_features_that_differ_and_a_changed_concept_are_alarms_of_the_first_page(stage: Stage) -> None:
+    live(stage.desk.settings, "payments", NOW)
+    changed = replace(CALM, concept_drifted=True, concept_since=NOW - timedelta(hours=3))
+    stage.found.kept["payments"] = [changed]
+    async with stage.desk.browser() as browser:
+        shown = (await browser.get("/loop.json")).json()
+    assert "The concept of payments drifted: version 1 errs more since about 3 h ago." in shown["alarms"]
+    assert "Served features of payments differ from the recomputed ones: ad_clicks_1h." in shown["alarms"]
+    assert shown["rows"]["payments"]["word"] == "concept drift"
+    assert shown["rows"]["payments"]["cells"]["concept"] == "drifted"
+
+
+async def test_the_log_says_how_late_outcomes_are_known(stage: Stage) -> None:
+    hour = timedelta(hours=1)
+    stage.found.kept["payments"] = [replace(CALM, since=NOW - 4 * hour, served_since=NOW - 3 * hour)]
+    settings = stage.desk.settings
+    with recorder(settings.host, settings.recorder_port, Health(), Metrics()):
+        assert dict((await boxes(stage))["log"]["figures"])["outcome lag"] == "1 h"
+        assert dict((await boxes(stage, ""))["log"]["figures"])["outcome lag"] == "1 h (payments)"

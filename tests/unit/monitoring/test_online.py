@@ -1,8 +1,9 @@
 """Online metrics hold the intervals they state, know what clients told, and say when versions are ordered alike."""
 
 import math
-from dataclasses import replace
+from dataclasses import astuple, replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +20,16 @@ from monitoring.agreement import Agreement, Offline, agreement, taus
 from monitoring.online import (
     EVERYTHING,
     REPORTED,
-    Estimate,
     Measured,
-    Parts,
     Rows,
     beside,
     gathered,
     measure,
-    ratio,
+    measured,
+    tally,
+    together,
 )
+from monitoring.ratio import Estimate, Parts, ratio
 from tests.stores.log_records import DELAY, NOON, SHOP, outcome, prediction
 
 
@@ -116,6 +118,13 @@ def test_few_events_give_no_interval_and_a_dozen_or_more_one_that_nearly_holds()
     assert held / told > 0.92
 
 
+def test_a_ratio_that_is_the_same_in_every_row_has_no_error_to_speak_of() -> None:
+    parts = np.full(1_000, 0.1) * np.arange(1, 1_001), np.arange(1.0, 1_001)
+    found = ratio(parts, np.ones(1_000), as_rows(1_000, 1), 0.95)
+    assert found.value == pytest.approx(0.1)
+    assert math.isnan(found.low)
+
+
 def test_one_enormous_weight_gives_no_interval() -> None:
     weights = np.ones(1_000)
     weights[0] = 1e6
@@ -159,7 +168,7 @@ HOUR = timedelta(hours=1)
 
 
 def values(archive: ParquetArchive, *metrics: OnlineMetric, now: datetime = LATER) -> dict[tuple[str, str], float]:
-    found = measure(metrics, gathered(SHOP, archive, HOUR, now), ())
+    found = measure(metrics, gathered(SHOP, archive, (now - HOUR, now), now), ())
     return {(each.metric, each.version): each.estimate.value for each in found}
 
 
@@ -175,7 +184,7 @@ def test_metrics_are_of_each_version_and_of_what_was_shown(archive: ParquetArchi
 
 
 def test_versions_come_in_the_registrys_order_and_with_the_time_they_answered(archive: ParquetArchive) -> None:
-    found = measure([CLICK_RATE], gathered(SHOP, archive, HOUR, LATER), ())
+    found = measure([CLICK_RATE], gathered(SHOP, archive, (LATER - HOUR, LATER), LATER), ())
     assert [each.version for each in found] == ["3", "10"]
     assert {each.since for each in found} == {NOON}
 
@@ -200,10 +209,37 @@ def table(rows: int) -> Rows:
 
 def test_slices_with_enough_rows_are_measured_each() -> None:
     found = {each.slice: each.estimate for each in measure([CLICK_RATE], {"outcomes": table(4_000)}, ("device",))}
-    assert set(found) == {EVERYTHING, "device=mobile", "device=desktop"}
-    assert found["device=mobile"].low < 0.3 < found["device=mobile"].high
-    assert found["device=desktop"].high < found["device=mobile"].low
-    assert found["device=mobile"].rows + found["device=desktop"].rows < found[EVERYTHING].rows == 4_000
+    assert set(found) == {EVERYTHING, "device = mobile", "device = desktop"}
+    assert found["device = mobile"].low < 0.3 < found["device = mobile"].high
+    assert found["device = desktop"].high < found["device = mobile"].low
+    assert found["device = mobile"].rows + found["device = desktop"].rows < found[EVERYTHING].rows == 4_000
+
+
+def test_pieces_of_the_log_add_up_to_the_whole() -> None:
+    whole = table(4_000)
+    ends = [0, 300, 1_300, 4_000]  # no prediction is in two of them
+    tallies = {}
+    for start, end in pairwise(ends):
+        piece = Rows(whole.frame[start:end].reset_index(drop=True), whole.weights[start:end])
+        tallies = together(tallies, tally([CLICK_RATE], {"outcomes": piece}, ("device",)))
+    in_pieces = measured([CLICK_RATE], tallies)
+    at_once = measure([CLICK_RATE], {"outcomes": whole}, ("device",))
+    assert [replace(each, estimate=at_once[0].estimate) for each in in_pieces] == [
+        replace(each, estimate=at_once[0].estimate) for each in at_once
+    ]
+    for piecewise, once in zip(in_pieces, at_once, strict=True):
+        assert astuple(piecewise.estimate) == pytest.approx(astuple(once.estimate), rel=1e-9)
+
+
+def test_rows_without_a_value_are_in_no_slice() -> None:
+    rows = table(4_000)
+    frame = rows.frame.assign(device=rows.frame["device"].where(rows.frame["device"] != "tv", None))
+    found = {
+        each.slice: each.estimate.rows
+        for each in measure([CLICK_RATE], {"outcomes": Rows(frame, rows.weights)}, ("device",))
+    }
+    assert set(found) == {EVERYTHING, "device = mobile", "device = desktop"}
+    assert found["device = mobile"] == int((frame["device"] == "mobile").sum())
 
 
 def of_versions(**figures: tuple[float, float]) -> list[Measured]:
@@ -267,7 +303,7 @@ def test_versions_that_answered_at_different_times_are_said_to() -> None:
 
 def test_slices_and_other_metrics_take_no_part_in_the_order() -> None:
     first, second = of_versions(a=(0.1, 0.001), b=(0.2, 0.001))
-    others = [replace(first, slice="device=tv", version="c"), replace(first, metric="hide rate", version="d")]
+    others = [replace(first, slice="device = tv", version="c"), replace(first, metric="hide rate", version="d")]
     found = agreement([first, second, *others], "click rate", log_loss(a=0.4, b=0.3, c=0.2, d=0.1))
     assert found.versions == ("a", "b")
 

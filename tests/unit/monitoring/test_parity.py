@@ -10,7 +10,8 @@ import pytest
 from contracts.records import FEATURES_UNAVAILABLE
 from contracts.system import AT, Features, System
 from infra.memory_archive import MemoryArchive
-from monitoring.parity import Parity, Recomputed, Stores, allowed, check, compare, recomputed, under_way
+from monitoring.parity import Parity, Stores, check, compare, under_way
+from monitoring.recomputed import Recomputed, allowed, recomputed
 from monitoring.skew import Pairs, describe
 from tests.stores.live_system import CARD, live
 from tests.stores.tiny_system import HOUR, NOON, USER, tiny
@@ -112,7 +113,7 @@ def test_one_tick_behind_is_allowed_and_counted() -> None:
 
 
 def test_more_ticks_behind_than_freshness_allows_is_stale() -> None:
-    assert allowed(TINY, USER) == 1
+    assert allowed(USER, TINY.requirements.freshness) == 1
     found = judged(NOW.assign(seen_3h=LONG_BEFORE["seen_3h"], rate_6h=LONG_BEFORE["rate_6h"]))
     assert set(found.skewed) == {"seen_3h", "rate_6h"}
     assert found.features[0].words.startswith("every value is as it was 6 ticks before (stale)")
