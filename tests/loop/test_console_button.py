@@ -4,6 +4,7 @@ its new version."""
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from contracts.records import RunState
 from infra import wiring
+from infra.registry_rest import RestModelSource
 from tests.conftest import poll
 from tests.loop.conftest import Living
 
@@ -70,4 +72,5 @@ def started(living: Living, run_id: str) -> RunState | None:
 
 def latest(living: Living) -> str:
     """The version that was registered last."""
-    return wiring.model_source(living.settings).versions(living.system.name)[-1].version
+    with closing(RestModelSource(living.settings.mlflow)) as source:
+        return source.versions(living.system.name)[-1].version
