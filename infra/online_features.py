@@ -113,7 +113,7 @@ class _Part(Protocol):
     def view(self) -> FeatureView: ...
 
     @property
-    def row(self) -> list[int]:
+    def row(self) -> NDArray[np.intp]:
         """Where each row's entity is among those asked for."""
 
     @property
@@ -131,7 +131,7 @@ class _Live:
     """Of a view whose events are stored."""
 
     layout: LiveLayout
-    row: list[int]
+    row: NDArray[np.intp]
     commands: list[bytes]
     replies: list[Any]
 
@@ -161,7 +161,7 @@ class _Ticked:
 
     layout: FeastLayout
     cache: StateCache
-    row: list[int]
+    row: NDArray[np.intp]
     entities: Sequence[Entity]
     states: States
     unread: NDArray[np.intp]  # places among the entities
@@ -225,13 +225,19 @@ class _Prepared:
         return dict(zip(self.ticked, next(replies), strict=True)) if self.heading else {}
 
 
-def _distinct(view: FeatureView, keys: Sequence[str], rows: Columns) -> tuple[Sequence[Entity], list[int]]:
+def _distinct(view: FeatureView, keys: Sequence[str], rows: Columns) -> tuple[Sequence[Entity], NDArray[np.intp]]:
     """Each entity of the rows once, and where each row's is among them."""
     if missing := [key for key in keys if key not in rows]:
         raise InvalidInput(f"Rows lack {missing[0]!r}, an entity of the view {view.name!r}.", missing[0])
-    place: dict[Entity, int] = {}
-    row = [place.setdefault(entity, len(place)) for entity in entities(keys, rows)]
-    return list(place), row
+    count = len(rows[keys[0]])
+    varying = {key: rows[key] for key in keys if rows[key].strides != (0,)}  # what rows share is one value in memory
+    if not varying:
+        return list(entities(keys, {key: rows[key][:1] for key in keys})), np.zeros(count, dtype=np.intp)
+    place: dict[Any, int] = {}
+    seen = zip(*varying.values(), strict=True) if len(varying) > 1 else next(iter(varying.values())).tolist()
+    row = np.fromiter((place.setdefault(one, len(place)) for one in seen), dtype=np.intp, count=count)
+    first = np.unique(row, return_index=True)[1]
+    return list(entities(keys, {key: rows[key][first] for key in keys})), row
 
 
 def _with_request_features(system: System, rows: Columns, columns: list[NDArray[np.float32]]) -> Matrix:

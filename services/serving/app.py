@@ -63,7 +63,7 @@ def _retrieved(champions: Any, system: str, body: bytes) -> Response:
         raise Unavailable(
             f"Stage one of {system} version {found.model_version} gave no candidates: {error}."
         ) from error
-    return Response(content, media_type="application/json", headers={VERSION: found.model_version})
+    return Response(content, media_type=RAW, headers={VERSION: found.model_version})
 
 
 def _asked(body: bytes) -> tuple[dict[str, Any], float]:

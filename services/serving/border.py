@@ -1,4 +1,7 @@
-"""The border of serving: BentoML itself bounds no body, and reads pickles and forms where it may. Here it may not."""
+"""The border of serving: BentoML itself bounds no body, and reads pickles and forms where it may. Here it may not.
+
+The gateway's calls go straight from here to `services/serving/app.py`, past BentoML's other middlewares.
+"""
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -6,7 +9,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from services.serving.app import application
 
 BODY_BYTES = 1_048_576  # ten thousand rows of 26 features; they hold the event loop for some 12 ms
-FAST = ("/v1/score/", "/v1/retrieve/")
+MOUNT = "/v1"
+OF_THE_GATEWAY = (f"{MOUNT}/score/", f"{MOUNT}/retrieve/")
 TAKEN = ("application/json", "application/octet-stream")
 
 
@@ -23,8 +27,8 @@ class Border:
                 scope, receive, send
             )
             return
-        if scope["type"] == "http" and scope["path"].startswith(FAST):
-            await application({**scope, "root_path": scope.get("root_path", "") + "/v1"}, receive, send)
+        if scope["type"] == "http" and scope["path"].startswith(OF_THE_GATEWAY):
+            await application({**scope, "root_path": scope.get("root_path", "") + MOUNT}, receive, send)
             return
         await self.app(scope, receive, send)
 

@@ -23,6 +23,10 @@ ROWS: Columns = {
 }
 
 
+def head(sent: bytes) -> Any:
+    return orjson.loads(sent.partition(b"\n")[0])
+
+
 def same(found: Columns, given: Columns) -> None:
     assert found.keys() == given.keys()
     for name, values in given.items():
@@ -35,10 +39,17 @@ def test_columns_come_out_as_they_went_in() -> None:
 
 
 def test_what_all_rows_share_is_said_once() -> None:
-    said = orjson.loads(encode(ROWS))
+    said = head(encode(ROWS))
     assert said["rows"] == 3
     assert (said["columns"]["user_id"], said["columns"]["zero"]) == ("u\x00ä", 0.0)
     assert said["columns"]["film_id"] == ["a", "b", "c"]
+
+
+def test_strings_that_recur_are_each_said_once() -> None:
+    names = np.array(["pets", "news", "pets", "pets"] * 100, dtype=object)
+    sent = encode({"category": names})
+    assert head(sent)["columns"]["category"] == {"of": ["pets", "news"], "type": "<u2"}
+    assert decode(sent)["category"].tolist() == names.tolist()
 
 
 @pytest.mark.parametrize("count", [0, 1])
@@ -75,6 +86,11 @@ def test_what_is_no_column_is_named(column: Any, said: str) -> None:
         b'{"rows": 2}',
         b'{"rows": "x", "columns": {}}',
         b'{"rows": 2, "columns": {"a": [1]}}',
+        b'{"rows": -1, "columns": {"a": 1}}',
+        b'{"rows": 2, "columns": {"a": {"type": "<f8"}}}\n12345678',
+        b'{"rows": 1, "columns": {"a": {"type": "<f8"}}}\n12345678 and more',
+        b'{"rows": 1, "columns": {"a": {"type": "|O"}}}\n12345678',
+        b'{"rows": 1, "columns": {"a": {"of": ["x"], "type": "<u2"}}}\n\x01\x00',
         b"nonsense",
     ],
 )

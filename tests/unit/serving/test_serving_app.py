@@ -12,7 +12,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.responses import Response
 from starlette.routing import Mount
+from starlette.types import Receive, Scope, Send
 
 from infra.candidates_codec import decode
 from infra.clock import SystemClock
@@ -65,6 +67,20 @@ def test_raw_rows_are_scored(client: Client) -> None:
     answer = client.post("/v1/score/tiny", content=rows(9).tobytes(), headers=RAW)
     assert answer.headers["x-model-version"] == "1"
     np.testing.assert_allclose(np.frombuffer(answer.content, "<f8"), truth(1, rows(9)), atol=1e-6)
+
+
+def test_the_gateways_calls_pass_by_what_lies_behind_the_border(client: Client) -> None:
+    passed: list[str] = []
+
+    async def behind(scope: Scope, receive: Receive, send: Send) -> None:
+        passed.append(scope["path"])
+        await Response()(scope, receive, send)
+
+    border = Client(Border(behind))
+    assert border.post("/v1/score/tiny", content=rows(9).tobytes(), headers=RAW).headers["x-model-version"] == "1"
+    assert passed == []
+    assert border.get("/v1/models").status_code == 200
+    assert passed == ["/v1/models"]
 
 
 @pytest.mark.parametrize(
