@@ -3,7 +3,7 @@
 Every call of a port is bounded in time and raises `Unavailable` when what stands behind it is down or hangs.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -119,11 +119,16 @@ class Archive(Protocol):
 
     def append(self, records: Sequence[PredictionRecord | OutcomeRecord | ItemRecord]) -> None: ...
 
-    def predictions(self, system: System, since: datetime, until: datetime) -> "pd.DataFrame":
+    def predictions(
+        self, system: System, since: datetime, until: datetime, only: Collection[str] | None = None
+    ) -> "pd.DataFrame":
         """One row a candidate: prediction_id, position (in the rows), place (where it was shown, -1 if not), item,
-        at, model_version, variant, score, propensity, review, degraded, then the row columns and the features."""
+        at, model_version, variant, score, propensity, review, degraded, then the row columns and the features; of
+        these two, where `only` is given, what it names."""
 
-    def labelled(self, system: System, since: datetime, until: datetime, now: datetime) -> "pd.DataFrame":
+    def labelled(
+        self, system: System, since: datetime, until: datetime, now: datetime, only: Collection[str] | None = None
+    ) -> "pd.DataFrame":
         """Rows of `predictions` whose label is known at `now`, with `reviewed` (bool) and the target's column. A
         reviewer's label is known at once, and whether or not the row was shown; else a shown row's is known when the
         label delay has passed: the latest outcome that occurred within it, 0.0 where there was none. Of a prediction

@@ -1,6 +1,6 @@
 """The log at rest: Parquet by system and day, written by the recorder, read with DuckDB by training and monitoring."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
@@ -38,16 +38,21 @@ class ParquetArchive:
         except OSError as error:
             raise Unavailable(f"The archive in {self._folder} cannot be written: {error.strerror or error}.") from error
 
-    def predictions(self, system: System, since: datetime, until: datetime) -> "pd.DataFrame":
+    def predictions(
+        self, system: System, since: datetime, until: datetime, only: Collection[str] | None = None
+    ) -> "pd.DataFrame":
         """One row a candidate, in the order of `at`, prediction and position.
 
         Columns: prediction_id, position (in the rows), place (where it was shown, −1 if not), item, at,
         model_version, variant, score, propensity (NaN where not shown), review, degraded ("; "-joined), then the row
-        columns and `system.features.names`; a feature that a prediction was made without is NaN.
+        columns and `system.features.names`; a feature that a prediction was made without is NaN. Of row
+        columns and features those that `only` names, if it is given: strings of a million rows take a gigabyte.
         """
-        return self._reader.predictions(system, since, until)
+        return self._reader.predictions(system, since, until, only)
 
-    def labelled(self, system: System, since: datetime, until: datetime, now: datetime) -> "pd.DataFrame":
+    def labelled(
+        self, system: System, since: datetime, until: datetime, now: datetime, only: Collection[str] | None = None
+    ) -> "pd.DataFrame":
         """The rows of `predictions` whose label is known at `now`, with `reviewed` (bool) and the target (float64).
 
         A label that a reviewer gave is known once it is received, whether the row was shown or not: that of the outcome
@@ -55,7 +60,7 @@ class ParquetArchive:
         of the same prediction and item that occurred last within [`at`, `at` + label delay], and without any 0.0. Of
         two outcomes at one moment the one first received later holds.
         """
-        return self._reader.labelled(system, since, until, now)
+        return self._reader.labelled(system, since, until, now, only)
 
     def outcomes(self, system: System, since: datetime, until: datetime) -> "pd.DataFrame":
         """Outcomes that occurred in the interval, each once: prediction_id, item, label, occurred_at, received_at and

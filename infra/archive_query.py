@@ -3,7 +3,7 @@
 Files differ in their columns when a system's features changed: they are read by name, and what a file lacks is NULL.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -94,27 +94,35 @@ NO_OUTCOMES = """
 """
 
 
-def predictions(system: System, files: Sequence[str], since: datetime, until: datetime) -> pd.DataFrame:
+def predictions(
+    system: System, files: Sequence[str], since: datetime, until: datetime, only: Collection[str] | None
+) -> pd.DataFrame:
     """One row a candidate; see ParquetArchive.predictions."""
     if not files:
-        return empty_frame(system)
+        return empty_frame(system, only)
     with _connected() as connection:
-        sql = SERVED.format(columns=_columns(connection, system, files)) + f"SELECT * FROM served {IN_ORDER}"  # noqa: S608  # names are quoted
+        sql = SERVED.format(columns=_columns(connection, system, files, only)) + f"SELECT * FROM served {IN_ORDER}"  # noqa: S608  # names are quoted
         return connection.execute(sql, _interval(files, since, until)).df()
 
 
 def labelled(
-    system: System, files: Sequence[str], outcomes: Sequence[str], interval: tuple[datetime, datetime], now: datetime
+    system: System,
+    logged: tuple[Sequence[str], Sequence[str]],
+    interval: tuple[datetime, datetime],
+    now: datetime,
+    only: Collection[str] | None,
 ) -> pd.DataFrame:
-    """The rows whose labels are known; see ParquetArchive.labelled."""
-    target = system.task.target
+    """The rows whose labels are known, from files of predictions and of outcomes; see ParquetArchive.labelled."""
+    (files, outcomes), target = logged, system.task.target
     if not files:
-        return empty_frame(system).assign(**{REVIEWED: pd.Series(dtype="bool"), target: pd.Series(dtype="float64")})
+        return empty_frame(system, only).assign(
+            **{REVIEWED: pd.Series(dtype="bool"), target: pd.Series(dtype="float64")}
+        )
     delay = system.requirements.label_delay / timedelta(seconds=1)
     given = {"delay": delay, "now": now.timestamp(), **({"outcomes": list(outcomes)} if outcomes else {})}
     with _connected() as connection:
         labels = LABELLED.format(outcomes=OUTCOMES if outcomes else NO_OUTCOMES, target=_quoted(target))
-        sql = SERVED.format(columns=_columns(connection, system, files)) + labels
+        sql = SERVED.format(columns=_columns(connection, system, files, only)) + labels
         return connection.execute(sql, _interval(files, *interval) | given).df()
 
 
@@ -152,15 +160,21 @@ def holding(files: Sequence[str], prediction_id: str) -> str | None:
     return None if row is None else str(row[0])
 
 
-def empty_frame(system: System) -> pd.DataFrame:
+def empty_frame(system: System, only: Collection[str] | None = None) -> pd.DataFrame:
     """No rows, and the columns that rows would have."""
     features = dict.fromkeys(system.features.names, np.dtype("float32"))
     own = {
         n: archive_items.KINDS[kind] for n, kind in system.features.source.columns.items() if n != system.task.target
     }
-    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in (own | features | OWN).items()})[
+    frame = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in (own | features | OWN).items()})[
         [*OWN, *(name for name in own if name not in OWN and name not in features), *features]
     ]
+    return narrowed(frame, only)
+
+
+def narrowed(frame: pd.DataFrame, only: Collection[str] | None) -> pd.DataFrame:
+    """The archive's own columns, and of the others those named; all of them where no name is given."""
+    return frame if only is None else frame[[name for name in frame.columns if name in OWN or name in only]]
 
 
 @contextmanager
@@ -177,7 +191,9 @@ def _interval(files: Sequence[str], since: datetime, until: datetime) -> dict[st
     return {"files": list(files), "since": since.timestamp(), "until": until.timestamp()}
 
 
-def _columns(connection: duckdb.DuckDBPyConnection, system: System, files: Sequence[str]) -> str:
+def _columns(
+    connection: duckdb.DuckDBPyConnection, system: System, files: Sequence[str], only: Collection[str] | None
+) -> str:
     """The list of what is selected: the archive's own columns, the row columns found, the features asked for."""
     found = _found(connection, files)
     rows = [name.removeprefix(ROW) for name in found if name.startswith(ROW)]
@@ -188,7 +204,8 @@ def _columns(connection: duckdb.DuckDBPyConnection, system: System, files: Seque
     own["item"] = f"CAST({_quoted(ROW + item)} AS VARCHAR)" if item in rows else "NULL::VARCHAR"
     of_rows = {name: _quoted(ROW + name) for name in rows if name != "item"}
     features = {n: _quoted(FEATURE + n) if FEATURE + n in found else "NULL::FLOAT" for n in system.features.names}
-    return ", ".join(f"{value} AS {_quoted(name)}" for name, value in (own | of_rows | features).items())
+    wanted = {name: value for name, value in (of_rows | features).items() if only is None or name in only}
+    return ", ".join(f"{value} AS {_quoted(name)}" for name, value in (own | wanted).items())
 
 
 def _found(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> list[str]:

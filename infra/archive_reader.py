@@ -1,7 +1,7 @@
 """Reading the archive: which files a question needs, and asking again when they are merged away under it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -33,18 +33,24 @@ class ArchiveReader:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def predictions(self, system: System, since: datetime, until: datetime) -> pd.DataFrame:
-        return self._read(
-            lambda: query.predictions(system, self._listed("predictions", system.name, since, until), since, until)
-        )
+    def predictions(
+        self, system: System, since: datetime, until: datetime, only: Collection[str] | None
+    ) -> pd.DataFrame:
+        def ask() -> pd.DataFrame:
+            listed = self._listed("predictions", system.name, since, until)
+            return query.predictions(system, listed, since, until, only)
 
-    def labelled(self, system: System, since: datetime, until: datetime, now: datetime) -> pd.DataFrame:
+        return self._read(ask)
+
+    def labelled(
+        self, system: System, since: datetime, until: datetime, now: datetime, only: Collection[str] | None
+    ) -> pd.DataFrame:
         until_outcome = max(_shifted(until, system.requirements.label_delay), now)  # a reviewer may come any time
 
         def ask() -> pd.DataFrame:
             served = self._listed("predictions", system.name, since, until)
             outcomes = self._listed("outcomes", system.name, since, until_outcome)
-            return query.labelled(system, served, outcomes, (since, until), now)
+            return query.labelled(system, (served, outcomes), (since, until), now, only)
 
         return self._read(ask)
 

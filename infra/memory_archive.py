@@ -1,6 +1,6 @@
 """The archive in memory: the twin of the Parquet archive, written for clarity so that it can stand as its oracle."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +10,7 @@ from contracts.errors import NotFound
 from contracts.records import ItemRecord, OutcomeRecord, PredictionRecord
 from contracts.system import AT, System
 from infra import archive_items
-from infra.archive_query import OUTCOME, REVIEWED, empty_frame
+from infra.archive_query import OUTCOME, REVIEWED, empty_frame, narrowed
 
 Identity = tuple[str, str | None, float, datetime, str]
 
@@ -38,18 +38,22 @@ class MemoryArchive:
             if record.received_at < first.received_at:
                 self._outcomes[identity] = record
 
-    def predictions(self, system: System, since: datetime, until: datetime) -> pd.DataFrame:
+    def predictions(
+        self, system: System, since: datetime, until: datetime, only: Collection[str] | None = None
+    ) -> pd.DataFrame:
         rows = [row for record in self._predictions.values() for row in _rows(system, record)]
         rows = [row for row in rows if since.timestamp() <= row[AT] < until.timestamp()]
         if not rows:
-            return empty_frame(system)
+            return empty_frame(system, only)
         frame = pd.DataFrame(rows).sort_values([AT, "prediction_id", "position"], ignore_index=True)
         known = {name for record in self._predictions.values() for name in record.feature_names}
         others = [name for name in frame.columns if name not in known]
-        return frame.reindex(columns=[*others, *system.features.names])
+        return narrowed(frame.reindex(columns=[*others, *system.features.names]), only)
 
-    def labelled(self, system: System, since: datetime, until: datetime, now: datetime) -> pd.DataFrame:
-        served = self.predictions(system, since, until)
+    def labelled(
+        self, system: System, since: datetime, until: datetime, now: datetime, only: Collection[str] | None = None
+    ) -> pd.DataFrame:
+        served = self.predictions(system, since, until, only)
         delay = system.requirements.label_delay.total_seconds()
         verdicts = [self._verdict(row.prediction_id, row.item, now) for row in served.itertuples()]
         reviewed = pd.Series([verdict is not None for verdict in verdicts], dtype="bool")

@@ -70,7 +70,7 @@ def read_on(archive: Archive, system: System, champion: ModelVersion, watch: Wat
     read, begins = 0, datetime.fromtimestamp(watch.until, UTC)
     while begins < matured and read < MOST_ROWS:
         ends = min(begins + system.monitoring.window, matured)
-        rows = archive.labelled(system, begins, ends, now)
+        rows = archive.labelled(system, begins, ends, now, only=())
         watch = follow(watch, _of(system, champion, rows), system.monitoring.concept_margin, ends.timestamp())
         read, begins = read + len(rows), ends
     return watch

@@ -70,7 +70,7 @@ def judge_data(
     since = (window.until - system.monitoring.window).timestamp()
     past = history.load(path, history.columns_of(system), history.slot_of(system.monitoring.window), since)
     past = _begun_anew(past, system, champion, since)
-    past = history.brought_up(past, wiring.archive(settings), system, since)
+    past = history.brought_up(past, wiring.archive(settings), system, since, len(window.served))
     data = judged_against(past, system, champion, window, shifted)
     history.save(path, replace(past, shifted_since=_shifted_since(past, data.drifted, since)))
     return data

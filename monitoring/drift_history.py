@@ -25,6 +25,7 @@ from monitoring.data_drift.sketch import Sketches, joined, sketches
 SCORE = "score"
 HORIZON = timedelta(weeks=8).total_seconds()
 MOST_ROWS = 2_000_000  # read in one go; what is older is left for the next
+MOST_AT_ONCE = 200_000  # of these, if a slot has no more
 MOST_EMPTY = 8  # windows looked at together where the log is empty
 LEARNING_ROWS = 20_000  # bins need no more
 FEWEST_ROWS = 100  # … nor fewer
@@ -77,17 +78,20 @@ def save(path: Path, past: Past) -> None:
     draft.replace(path)
 
 
-def brought_up(past: Past, archive: Archive, system: System, until: float) -> Past:
+def brought_up(past: Past, archive: Archive, system: System, until: float, rows_a_window: int = 0) -> Past:
     """Count the slots before `until` that were not looked at yet, the newest first, and forget those that are older
-    than eight weeks."""
+    than eight weeks. Where a window is known to have many rows, it is read in parts."""
     first, end = math.ceil(max(past.begin, until - HORIZON) / past.slot), round(until / past.slot)
     looked_at = {slot for slot in past.looked_at if slot >= first}
     parts = {name: [Part(part.columns, _since(part.slots, first * past.slot))] for name, part in past.parts.items()}
     missing = [slot for slot in range(first, end) if slot not in looked_at]
     window, rows, windows = round(system.monitoring.window.total_seconds() / past.slot), 0, 1
+    at_once = max(1, window * MOST_AT_ONCE // max(rows_a_window, MOST_AT_ONCE))
     while missing and rows < MOST_ROWS:
-        run = _newest(missing, windows * window)
-        frame = archive.predictions(system, _moment(run.start * past.slot), _moment(run.stop * past.slot))
+        run = _newest(missing, windows * at_once)
+        frame = archive.predictions(
+            system, _moment(run.start * past.slot), _moment(run.stop * past.slot), system.features.names
+        )
         _count(parts, frame, system, past.slot)
         looked_at.update(run)
         rows, windows = rows + len(frame), 1 if len(frame) else min(2 * windows, MOST_EMPTY)

@@ -28,6 +28,7 @@ from monitoring.data import judge_data
 from monitoring.estimate import estimate_window
 from monitoring.found import Found, in_words, no_concept, no_data, no_estimate, verdict
 from monitoring.judge import SCORE, Window, judge_quality, latest_window
+from monitoring.pictures import drawn, due
 
 
 @flow(name="monitor", flow_run_name="monitor-{system}")
@@ -103,7 +104,8 @@ class Look:
 
     def _picture(self) -> None:
         """Evidently shows the window beside the champion's hold-out; what it finds decides nothing."""
-        if len(self.window.served) < self.system.monitoring.min_rows:
+        mark = self.settings.path("verdicts", "pictures", self.system.name)
+        if len(self.window.served) < self.system.monitoring.min_rows or not due(mark, self.window.until):
             return
         from monitoring.dashboards import keep  # Evidently takes 3 to 6 s to import: the alarm is out by now
         from monitoring.drift import compare
@@ -112,6 +114,7 @@ class Look:
         reference = _reference(self.settings, self.system, self.champion)[columns]
         drift = compare(self.window.served[columns], reference, self.system.monitoring.drift_share, self.window.until)
         keep(self.settings.path("evidently", "workspace").parent, self.system.name, drift.snapshot)
+        drawn(mark, self.window.until)
 
 
 def _reference(settings: Settings, system: System, champion: ModelVersion) -> pd.DataFrame:

@@ -83,6 +83,20 @@ def test_an_empty_archive_gives_empty_frames_with_the_columns_of_full_ones(archi
         assert none.dtypes.to_dict() == some.dtypes.to_dict()
 
 
+@pytest.mark.parametrize("written", [True, False])
+def test_of_row_columns_and_features_those_that_are_named_are_read(archive: Archive, written: bool) -> None:
+    if written:
+        archive.append([prediction("p1"), outcome("p1", "a2")])
+    whole = archive.predictions(SHOP, SINCE, UNTIL)
+    some = archive.predictions(SHOP, SINCE, UNTIL, only=("price", "user"))
+    assert list(some.columns) == [*OWN, "user", "price"]
+    pd.testing.assert_frame_equal(some, whole[[*OWN, "user", "price"]])
+    assert list(archive.predictions(SHOP, SINCE, UNTIL, only=()).columns) == OWN
+    known = archive.labelled(SHOP, SINCE, UNTIL, MATURE, only=())
+    assert list(known.columns) == [*OWN, "reviewed", "clicked"]
+    assert known["clicked"].tolist() == archive.labelled(SHOP, SINCE, UNTIL, MATURE)["clicked"].tolist()
+
+
 def test_an_interval_holds_its_start_and_not_its_end(archive: Archive) -> None:
     archive.append([prediction("p1", NOON), prediction("p2", NOON + HOUR)])
     assert set(archive.predictions(SHOP, NOON, NOON + HOUR)["prediction_id"]) == {"p1"}
