@@ -3,7 +3,6 @@ platform's time, only ever appended to; and one lock a system, the kernel's, whi
 """
 
 import fcntl
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from infra import json_lines
 from infra.retrain_policy import End, Retraining
 
 
@@ -37,7 +37,7 @@ class Kept:
 
 
 class Retrainings:
-    """Runs of all systems below one folder. A line is written in one call, so a reader never sees half of one."""
+    """Runs of all systems below one folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -83,12 +83,8 @@ class Retrainings:
 
     def read(self, system: str) -> list[Kept]:
         """All runs, oldest first."""
-        try:
-            lines = (self._folder / f"{system}.jsonl").read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            return []
         found: dict[str, Kept] = {}
-        for line in map(json.loads, lines):
+        for line in json_lines.read(self._folder / f"{system}.jsonl"):
             if "end" not in line:
                 begun = Retraining(datetime.fromisoformat(line["at"]), automatic=bool(line["alarm"]))
                 found[line["run_id"]] = Kept(line["run_id"], line["reason"], line["alarm"], begun)
@@ -97,9 +93,7 @@ class Retrainings:
         return list(found.values())
 
     def _append(self, system: str, line: dict[str, Any]) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with (self._folder / f"{system}.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        json_lines.append(self._folder / f"{system}.jsonl", line)
 
 
 def _ended(kept: Kept, line: dict[str, Any]) -> Kept:

@@ -5,6 +5,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from contracts.records import Verdict
 from infra.verdicts import VerdictFile
 
@@ -40,6 +42,17 @@ def test_an_inconclusive_one_stays_inconclusive(tmp_path: Path) -> None:
     (found,) = verdicts.read("ad_click")
     assert found.harmed is None
     assert math.isnan(found.loss)
+
+
+def test_a_line_that_a_crash_cut_off_costs_that_line_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    verdicts, path = VerdictFile(tmp_path), tmp_path / "ad_click.jsonl"
+    verdicts.append(FOUND)
+    path.write_bytes(path.read_bytes() + path.read_bytes()[:100])
+    assert verdicts.read("ad_click") == [FOUND]
+    assert "cut off" in caplog.text
+    verdicts.append(replace(FOUND, model_version="4"))
+    assert [each.model_version for each in verdicts.read("ad_click")] == ["3", "4"]
+    assert [each.model_version for each in verdicts.read("ad_click", most=1)] == ["4"]
 
 
 def test_a_system_without_verdicts_has_none(tmp_path: Path) -> None:

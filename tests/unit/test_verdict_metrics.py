@@ -193,7 +193,7 @@ def test_a_damaged_file_takes_no_other_systems_figures_and_is_told_of_once(
         wiring.verdicts(settings).append(judged(now, system=name))
         wiring.findings(settings).keep(replace(parity(now, 100), system=name))
     with (settings.state_dir / file).open("a") as damaged:
-        damaged.write('{"half of a li')
+        damaged.write('{"something": "else"}\n')
     monkeypatch.setattr(verdict_metrics, "LOOK", -1.0)  # every look reads
     shown = Shown(settings)
     for _ in range(2):
