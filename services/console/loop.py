@@ -4,15 +4,15 @@ One function a box: readings in, what the box shows out. The page and the script
 same, so that they cannot differ.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from math import isnan, nan
+from math import isnan
 from typing import Literal
 
 from contracts.records import ModelVersion
 from services.console.quantities import UNKNOWN, ago, loss, number, rate, seconds, share, span
-from services.console.serving import Champion
+from services.console.serving import serves
 from services.console.sources import Readings
 from services.console.standing import Standing, in_words, outcome_lag, standing
 from services.console.traffic import Gain, Traffic, traffic
@@ -139,7 +139,7 @@ def serving(look: Look) -> Box:
     figures = [
         (
             name if look.system is None else "version",
-            _serves(each, look.now, _by_model(look, name)),
+            serves(each, look.now, _by_version(look, name)),
         )
         for name, each in mine.items()
     ]
@@ -154,17 +154,10 @@ def serving(look: Look) -> Box:
     return Box("good", "serving", figures)
 
 
-def _serves(champion: Champion, now: datetime, answers: float) -> str:
-    if champion.version is None:
-        return "no model yet"
-    since = f" for {span(now - champion.since)}" if champion.since else ""
-    return f"version {champion.version}{since}" + ("" if isnan(answers) else f", {share(answers)} of answers")
-
-
-def _by_model(look: Look, system: str) -> float:
-    """The share of a system's answers that its champion gave; the fallback gave the others."""
+def _by_version(look: Look, system: str) -> Mapping[str, float]:
+    """The share of a system's answers that each version gave."""
     mine = replace(look, system=system).traffic
-    return 1 - mine.fallback if mine else nan
+    return mine.versions if mine else {}
 
 
 def _views(a_request: float) -> str:

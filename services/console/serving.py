@@ -8,6 +8,8 @@ from typing import Any, Self
 import httpx
 
 from contracts.errors import FlywheelError, Unavailable
+from contracts.records import FALLBACK_VERSION
+from services.console.quantities import share, span
 
 SECONDS = 2.0
 
@@ -49,3 +51,16 @@ class Serving:
 def _champion(found: Mapping[str, Any]) -> Champion:
     since = found.get("since")
     return Champion(found["model_version"], found["last_error"] or "", since and datetime.fromisoformat(since))
+
+
+def serves(champion: Champion, now: datetime, shares: Mapping[str, float]) -> str:
+    """The version that serves, for how long, and which answered how much: for a moment after a swap two do."""
+    if champion.version is None:
+        return "no model yet"
+    since = f" for {span(now - champion.since)}" if champion.since else ""
+    told = [f"{share(part)} of answers by {_named(name)}" for name, part in shares.items()]
+    return ", ".join([f"version {champion.version}{since}", *told])
+
+
+def _named(version: str) -> str:
+    return "the fallback" if version == FALLBACK_VERSION else f"version {version}"

@@ -16,6 +16,7 @@ WINDOW = 30.0  # seconds
 LEAST = 0.5  # seconds between two scrapes, for a rate
 SECONDS = "flywheel_gateway_seconds"
 REQUESTS = "flywheel_gateway_requests_total"
+ANSWERS = "flywheel_gateway_answers_total"
 STAGES = ("retrieve", "features", "score", "log")
 
 
@@ -38,6 +39,7 @@ class Traffic:
     whole: Latency
     stages: Mapping[str, Latency] = field(default_factory=dict)  # features, score, log, retrieve
     fallback: float = math.nan
+    versions: Mapping[str, float] = field(default_factory=dict)  # of each version that answered; of one system
     stale: float = math.nan  # views a prediction whose features were too old
     missing: float = math.nan  # views a prediction that knew nothing of an entity, or could not be read
     rows: float = math.nan  # scored for one prediction
@@ -99,6 +101,7 @@ def traffic(gain: Gain, system: str | None = None) -> Traffic:
         whole=_latency(gain, "predictions", system),
         stages={stage: _latency(gain, stage, system) for stage in STAGES},
         fallback=_share(gain.of("flywheel_gateway_fallbacks_total", system=system), predictions),
+        versions={} if system is None else _shares(gain.by("model_version", ANSWERS, system=system)),
         stale=_share(_ending(reasons, ": stale"), predictions),
         missing=_share(_ending(reasons, ": missing") + reasons.get(FEATURES_UNAVAILABLE, 0.0), predictions),
         rows=_share(rows, scored),
@@ -127,6 +130,12 @@ def _latency(gain: Gain, stage: str, system: str | None) -> Latency:
 
 def _ending(reasons: Mapping[str, float], end: str) -> float:
     return sum(count for reason, count in reasons.items() if reason.endswith(end))
+
+
+def _shares(counts: Mapping[str, float]) -> dict[str, float]:
+    """Of the whole, those that have any; the largest first."""
+    whole = sum(counts.values())
+    return {name: counts[name] / whole for name in sorted(counts, key=lambda name: -counts[name]) if counts[name]}
 
 
 def _share(part: float, whole: float) -> float:

@@ -36,6 +36,12 @@ class Metrics:
         self.fallbacks = Counter(
             "flywheel_gateway_fallbacks", "Predictions that no model gave", ["system"], registry=registry
         )
+        self.answers = Counter(
+            "flywheel_gateway_answers",
+            "Predictions, by the version that gave them",
+            ["system", "model_version"],
+            registry=registry,
+        )
         self.outcomes = Counter("flywheel_gateway_outcomes", "Outcomes accepted", ["system"], registry=registry)
         self.unobserved = Counter(
             "flywheel_gateway_unobserved", "Predictions that the live views missed", ["system"], registry=registry
@@ -53,11 +59,15 @@ class Metrics:
             ["system"],
             registry=registry,
         )
-        # Looking a child up by its labels costs more than adding to it.
+        self.crashes = Counter("flywheel_gateway_crashes", "Unexpected errors, each in the log", registry=registry)
+        self._remember()
+
+    def _remember(self) -> None:
+        """Looking a child up by its labels costs more than adding to it."""
         self.seconds_of = cache(self.seconds.labels)
         self.requests_of = cache(self.requests.labels)
         self.candidates_of = cache(self.candidates.labels)
-        self.crashes = Counter("flywheel_gateway_crashes", "Unexpected errors, each in the log", registry=registry)
+        self.answers_of = cache(self.answers.labels)
 
     def expect(self, systems: Iterable[System]) -> None:
         """Tell what each system asks for; its fallbacks are counted from 0 on, or the first would be no increase."""

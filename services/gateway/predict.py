@@ -174,6 +174,7 @@ def _digest(ask: Ask) -> str:
 def _count(platform: Platform, record: PredictionRecord, candidates: int) -> None:
     metrics = platform.metrics
     metrics.candidates_of(record.system).observe(candidates)
+    metrics.answers_of(record.system, record.model_version).inc()
     if record.variant == "fallback":
         metrics.fallbacks.labels(record.system).inc()
     for reason in record.degraded:
