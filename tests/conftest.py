@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+import prometheus_client  # noqa: F401  # before Feast, whose import sets a variable that makes all counters shared ones
 import pytest
 import redis
 
