@@ -1,7 +1,7 @@
 """What monitoring found last, in detail: what a page draws. Verdicts (`contracts.records`) are the history; of these
 only the newest is kept."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -73,7 +73,7 @@ class OnlineFigures:
     at: datetime
     since: datetime
     figures: tuple[OnlineFigure, ...]
-    agreement: tuple[str, ...] = field(default=())  # a sentence a metric
+    agreement: tuple[str, ...] = ()  # a sentence a metric
 
 
 @dataclass(frozen=True)

@@ -160,9 +160,7 @@ class Verdict:
     concept_threshold: float = math.nan
     concept_labels: int = 0  # predictions with labels that it has seen
     concept_since: datetime | None = None  # since when the champion seems worse, once there is an alarm
-    estimated_loss: float = (
-        math.nan
-    )  # mean log loss of the served rows, before their labels are in; blind to concept drift
+    estimated_loss: float = math.nan  # of the served rows, before their labels are in; blind to concept drift
     estimated_low: float = math.nan
     estimated_high: float = math.nan
     decision: str = ""  # what was decided on it, and why

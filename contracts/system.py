@@ -271,7 +271,7 @@ class Monitoring:
     min_rows: int
     quality_margin: float  # harm: log loss per row, more than this above what the hold-out's quality would lose
     confidence: float
-    drift_share: float  # data drift: the share of columns that drifted
+    drift_share: float  # the share of columns from which on Evidently's report calls the data drifted; decides nothing
     cooldown: timedelta  # from the end of a retraining to the next that starts by itself
     daily_budget: int = 4  # retrainings that start by themselves within any 24 hours
     concept_margin: float = 0.2  # concept drift: the share by which scores' log-odds may lie too far apart, beyond

@@ -46,7 +46,7 @@ class ParquetArchive:
         Columns: prediction_id, position (in the rows), place (where it was shown, −1 if not), item, at,
         model_version, variant, score, propensity (NaN where not shown), review, degraded ("; "-joined), then the row
         columns and `system.features.names`; a feature that a prediction was made without is NaN. Of row
-        columns and features those that `only` names, if it is given: strings of a million rows take a gigabyte.
+        columns and features those that `only` names, if it is given: monitoring needs no strings of a million rows.
         """
         return self._reader.predictions(system, since, until, only)
 

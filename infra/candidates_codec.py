@@ -2,8 +2,7 @@
 
 `{"rows": 500, "columns": {"user_id": "u1", "video_id": ["v1", …], "category": {"of": ["pets", …], "type": "<u2"},
 "similarity": {"type": "<f8"}}}`, a line feed, and for each column with a type its little-endian values, in the order of
-the columns. What all rows share is said once; of strings that recur each is said once, and then where it stands. JSON
-alone took three times the processor time on both sides.
+the columns. What all rows share is said once; of strings that recur each is said once, and then where it stands.
 """
 
 from typing import Any

@@ -33,7 +33,7 @@ def _let_others_first(nice: int) -> None:
     for _ in range(TRIES if nice else 0):
         try:
             group = os.open(AUTOGROUP, os.O_WRONLY)
-        except FileNotFoundError:  # a kernel that weighs processes alone
+        except OSError:  # a kernel that weighs processes alone, or a /proc that may not be written to
             return
         try:
             os.write(group, str(nice).encode())

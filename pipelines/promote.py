@@ -102,8 +102,8 @@ def champion_scores(
 ) -> Floats | None:
     """The champion's scores of the same rows; None where there is none, or it cannot score what the system has now.
 
-    A champion of other features cannot serve any longer, nor can one whose bytes are damaged: neither may keep a sound
-    candidate out. Where there is a stage one each ranker is given what its own says of the rows, as in serving: the
+    A champion of other features cannot serve any longer, nor can one whose bytes are damaged or whose scores are no
+    probabilities: none of them may keep a sound candidate out. Where there is a stage one each ranker is given what its own says of the rows, as in serving: the
     hold-out holds the candidate's, so the champion's is asked again, with the catalogue `items` that it would know.
     """
     if champion is None or champion.feature_names != system.features.names:
@@ -112,9 +112,10 @@ def champion_scores(
         bundle, X = opened(registry, system, champion), rows.X
         if bundle.retriever is not None:
             X = inputs_of(system, bundle.retriever, X, rows.rows, items)
-        return score(bundle.ranker, X)
+        scores = score(bundle.ranker, X)
     except CorruptModel:
         return None
+    return scores if ((scores >= 0) & (scores <= 1)).all() else None
 
 
 def opened(registry: Registry, system: System, version: ModelVersion) -> Bundle:
