@@ -103,8 +103,9 @@ def champion_scores(
     """The champion's scores of the same rows; None where there is none, or it cannot score what the system has now.
 
     A champion of other features cannot serve any longer, nor can one whose bytes are damaged or whose scores are no
-    probabilities: none of them may keep a sound candidate out. Where there is a stage one each ranker is given what its own says of the rows, as in serving: the
-    hold-out holds the candidate's, so the champion's is asked again, with the catalogue `items` that it would know.
+    probabilities: none of them may keep a sound candidate out. Where there is a stage one each ranker is given what its
+    own says of the rows, as in serving: the hold-out holds the candidate's, so the champion's is asked again, with the
+    catalogue `items` that it would know.
     """
     if champion is None or champion.feature_names != system.features.names:
         return None

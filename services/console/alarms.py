@@ -30,6 +30,8 @@ def _alarms(system: str, found: Standing, now: datetime) -> Iterator[str]:
     if not found.fresh:
         yield f"The monitor of {system} is silent. {found.silence}"
         return
+    if found.replaced:
+        return  # what it says is of a version that serves no longer
     if verdict.harmed:
         yield f"Quality of {system} fell."
     if verdict.concept_drifted:

@@ -55,8 +55,9 @@ class Look:
 
     def standings(self) -> dict[str, Standing]:
         """Where monitoring stands on each."""
-        found = self.readings.verdicts.value or {}
-        return {name: standing(found.get(name, ()), self.period, self.now) for name in self.names}
+        found, serving = self.readings.verdicts.value or {}, self.readings.champions.value or {}
+        versions = {name: each.version for name, each in serving.items()}
+        return {name: standing(found.get(name, ()), self.period, self.now, versions.get(name)) for name in self.names}
 
 
 def boxes(look: Look) -> dict[str, Box]:

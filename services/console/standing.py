@@ -22,7 +22,7 @@ DRIFT = {None: "inconclusive", True: "drifted", False: "steady"}
 @dataclass(frozen=True)
 class Standing:
     """A state with its words; `verdict` is the last one, whatever it is worth, and `silence` says why it is worth
-    nothing, where it is."""
+    nothing, where it is. Where another version serves by now, nothing is known of it."""
 
     state: State
     word: str
@@ -32,20 +32,24 @@ class Standing:
     looked: str
     verdict: Verdict | None
     silence: str = ""
+    replaced: bool = False  # the version that the last verdict is about serves no longer
 
     @property
     def fresh(self) -> bool:
         return not self.silence
 
 
-def standing(verdicts: Sequence[Verdict], period: timedelta, now: datetime) -> Standing:
+def standing(verdicts: Sequence[Verdict], period: timedelta, now: datetime, serves: str | None = None) -> Standing:
     """Where monitoring stands, by a system's verdicts (oldest first), at `now` on the platform's clock, in whose time
-    the monitor looks once a `period`."""
+    the monitor looks once a `period`. `serves` is the version that does, where that is known."""
     beat = heartbeat(verdicts, period, now)
     last = verdicts[-1] if verdicts else None
     if last is None or beat.state == "unknown":
         looked = f"{ago(last.at, now)}, too long" if last else "never"
         return Standing("unknown", "unknown", "unknown", "unknown", "unknown", looked, last, _sentence(beat.words))
+    if serves is not None and last.model_version != serves:
+        said = f"version {serves} is not judged yet"
+        return Standing("unknown", "not judged yet", said, said, said, ago(last.at, now), last, replaced=True)
     state, word = judged(last)
     quality, concept, drift = QUALITY[last.harmed], CONCEPT[last.concept_drifted], DRIFT[last.drifted]
     return Standing(state, word, quality, concept, drift, ago(last.at, now), last)
@@ -78,7 +82,7 @@ def outcome_lag(verdict: Verdict | None, now: datetime) -> timedelta | None:
 def in_words(found: Standing) -> list[tuple[str, str]]:
     """A standing as figures."""
     shown = [("quality", found.quality), ("concept", found.concept), ("data", found.drift), ("looked", found.looked)]
-    if (verdict := found.verdict) is not None and found.fresh:
+    if (verdict := found.verdict) is not None and found.fresh and not found.replaced:
         if verdict.labelled_rows:
             shown.append(("loss", f"{loss(verdict.loss)}, reference {loss(verdict.reference_loss)}"))
         if verdict.concept_labels:

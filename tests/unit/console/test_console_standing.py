@@ -70,6 +70,17 @@ def test_harm_is_told_before_drift_and_inconclusive_is_never_good(
     assert (found.state, found.word) == (state, word)
 
 
+def test_an_alarm_of_a_version_that_was_replaced_is_none_of_the_one_that_serves() -> None:
+    fell = replace(CALM, harmed=True)
+    assert standing([fell], PERIOD, NOW, "1").word == "quality fell"
+    found = standing([fell], PERIOD, NOW, "2")
+    assert (found.state, found.word, found.replaced) == ("unknown", "not judged yet", True)
+    assert found.quality == found.concept == found.drift == "version 2 is not judged yet"
+    assert standing([fell], PERIOD, NOW + timedelta(days=2), "2").word == "unknown", (
+        "the monitor is silent first of all"
+    )
+
+
 def test_outcomes_are_known_up_to_a_label_delay_before_the_window_ends() -> None:
     hour = timedelta(hours=1)
     verdict = replace(CALM, since=NOW - 4 * hour, served_since=NOW - 3 * hour)
