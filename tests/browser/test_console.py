@@ -21,7 +21,7 @@ from tests.unit.console.conftest import Desk, Found, Prefect, desk, serving, sto
 from tests.unit.gateway.conftest import KEY, NOW
 
 __all__ = ["browser", "desk", "page", "pytestmark"]  # fixtures, and when to skip
-CALM = Verdict("payments", NOW, NOW, NOW, "1", 900, 0.25, 0.24, 0.26, False, 2000, (), 0.0, False)
+CALM = Verdict("payments", NOW, NOW, NOW, "7", 900, 0.25, 0.24, 0.26, False, 2000, (), 0.0, False)
 
 
 @dataclass

@@ -16,6 +16,7 @@ __all__ = ["browser", "desk", "page", "pytestmark", "stack"]  # fixtures, and wh
 def test_all_that_monitoring_found_is_drawn_and_stays_as_it_was_unfolded(stack: Stack, page: Page) -> None:
     lived = live(stack.desk.settings, "payments", NOW)
     stack.found.kept["payments"] = lived
+    stack.desk.champions["payments"]["model_version"] = lived[-1].model_version
     enter(page, stack, "/systems/payments")
     for name in ("quality", "estimates", "calibration", "concept", "shifts"):
         expect(page.locator(f"#chart-{name} .main-svg").first).to_be_visible()

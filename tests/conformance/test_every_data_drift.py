@@ -4,6 +4,7 @@ The history begins long before the log, so that the longest of the features is f
 row, in two worlds that are one until the change.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import cast
@@ -31,9 +32,12 @@ class Replayed:
 
     rows: pd.DataFrame
 
-    def predictions(self, system: System, since: datetime, until: datetime) -> pd.DataFrame:
+    def predictions(
+        self, system: System, since: datetime, until: datetime, only: Collection[str] | None = None
+    ) -> pd.DataFrame:
         first, last = np.searchsorted(self.rows[AT], [since.timestamp(), until.timestamp()])
-        return self.rows.iloc[first:last].reset_index(drop=True)
+        unread = [] if only is None else [name for name in system.features.names if name not in only]
+        return self.rows.iloc[first:last].reset_index(drop=True).drop(columns=unread)
 
 
 def test_data_drift_is_quiet_in_a_calm_world_and_loud_when_others_come(sample: Sample) -> None:
