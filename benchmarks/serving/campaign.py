@@ -17,10 +17,11 @@ import httpx
 import numpy as np
 import psutil
 
+from benchmarks.isolated import settings_in
 from benchmarks.serving import checks, data, layers, usage
-from benchmarks.serving.contenders import CONTENDERS, FLYWHEEL, PREPARE, USUAL, Contender, settings_in, stack
+from benchmarks.serving.contenders import CONTENDERS, FLYWHEEL, PREPARE, USUAL, Contender, stack
 from benchmarks.serving.data import Sizes
-from benchmarks.serving.ranking import SYSTEM
+from benchmarks.serving.ranking import SYSTEM, SYSTEMS
 from benchmarks.serving.runs import CLOSED, OPEN, WARM_UP, Bench, Point
 from contracts.errors import Unavailable
 from infra.settings import Settings
@@ -29,6 +30,7 @@ PACKAGES = ("bentoml", "feast", "scikit-learn", "onnxruntime", "redis", "uvicorn
 CHAMPION_PATIENCE = 60.0  # seconds until serving has fetched its model
 QUIET, LOOK_SECONDS = 0.2, 3.0  # cores that may be busy before a full run, over so many seconds
 CHANGE_SEED = data.SEED + 1
+UNLIMITED = 1_000_000.0  # requests a second: the limiter counts every request and refuses none
 
 Say = Callable[[str], None]
 
@@ -64,7 +66,7 @@ class Campaign:
 
     def __init__(self, plan: Plan, folder: Path, say: Say) -> None:
         self._plan, self._say = plan, say
-        self._settings = settings_in(folder)
+        self._settings = settings_in(folder, systems_dir=SYSTEMS, rate_limit=UNLIMITED)
         self._found = Measured({}, {}, {}, {})
         self._answers: dict[str, list[checks.Answer]] = {}
 

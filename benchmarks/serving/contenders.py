@@ -1,20 +1,16 @@
 """The three that are held beside each other, each as the processes it is made of."""
 
 import os
-import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
-from benchmarks.serving.ranking import SYSTEM, SYSTEMS
+from benchmarks.serving.ranking import SYSTEM
 from infra.components import PYTHON, Component, component
 from infra.settings import Settings
 from infra.stack import Stack
 
-PORTS = tuple(name for name in Settings.model_fields if name.endswith("_port"))
-UNLIMITED = 1_000_000.0  # requests a second: the limiter counts every request and refuses none
 PREPARE = "prepare"
 
 
@@ -41,12 +37,6 @@ FLYWHEEL = Contender(
     ("redis", "gateway", "serving", "recorder"),
 )
 CONTENDERS = (USUAL, FLOOR, FLYWHEEL)
-
-
-def settings_in(folder: Path) -> Settings:
-    """Settings of stacks that live in `folder` and collide with no other."""
-    given = {"state_dir": folder, "systems_dir": SYSTEMS, "rate_limit": UNLIMITED}
-    return Settings.model_validate({**given, **dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))})
 
 
 @contextmanager
@@ -103,15 +93,3 @@ STORES: Mapping[str, tuple[str, ...]] = {
     FLYWHEEL.name: ("redis", "mlflow", "serving", "gateway", "recorder"),
 }
 OWN: Mapping[str, Callable[[Settings], Component]] = {USUAL.name: _usual, FLOOR.name: _floor}
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on now; all are held until the last is known, so that no two are the same."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()

@@ -15,10 +15,11 @@ import psutil
 import pytest
 
 from benchmarks import tables
+from benchmarks.isolated import settings_in
 from benchmarks.serving import layers, report, usage
 from benchmarks.serving.__main__ import README, RESULTS, results
 from benchmarks.serving.campaign import QUICK, Plan, check_quiet
-from benchmarks.serving.contenders import CONTENDERS, FLOOR, FLYWHEEL, PREPARE, USUAL, components_of, settings_in
+from benchmarks.serving.contenders import CONTENDERS, FLOOR, FLYWHEEL, PREPARE, USUAL, components_of
 from benchmarks.serving.load import Load
 from benchmarks.serving.ranking import SYSTEM
 from benchmarks.serving.runs import generated
