@@ -7,6 +7,7 @@ TRAINING, SERVING and MONITORING; `world.py` binds WORLD. `systems.load(NAME)` a
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
@@ -129,7 +130,7 @@ class Features:
     request_features: tuple[str, ...] = ()
     on_request: Callable[[Columns], Columns] = _nothing_on_request
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The columns of the model's input, in order: each view's features, then those of the request."""
         return tuple(f.name for view in self.views for f in view.features) + self.request_features

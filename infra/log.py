@@ -16,13 +16,14 @@ from contracts.errors import Unavailable
 from contracts.records import ItemRecord, KeptAnswer, OutcomeRecord, PredictionRecord, ReviewCase
 from infra import review_cases
 from infra.log_codec import encode
+from infra.redis_link import MOST_CONNECTIONS, RedisLink
+from infra.redis_protocol import packed
 
 STREAM = "flywheel:log"
 DEAD_STREAM = "flywheel:log:dead"
 ANSWERS = "flywheel:answer"
 RECENT_ITEMS, ITEM_RECORDS = "flywheel:items:recent", "flywheel:items:records"  # one of each a system
 ITEMS_KEPT = timedelta(days=31)  # what is older is in the archive, and in every model that was trained since
-MOST_CONNECTIONS = 256  # when all are taken the log is not keeping up, and more would only wait longer
 
 # Both or neither: a script runs alone, and Redis refuses it for want of memory at its first write or not at all.
 APPEND = """
@@ -80,6 +81,7 @@ class RedisLog:
         self._timeout = timeout
         self._keep_milliseconds = int(keep_for / timedelta(milliseconds=1))
         self._redis = Redis.from_url(url, max_connections=MOST_CONNECTIONS, retry=Retry(NoBackoff(), 0))
+        self._link = RedisLink(url)  # for what every request asks; seldom asked, and in scripts, is redis-py
         self._append = self._redis.register_script(APPEND)
         self._judge = self._redis.register_script(JUDGE)
         self._newest = self._redis.register_script(review_cases.NEWEST)
@@ -94,7 +96,7 @@ class RedisLog:
         """Append, and keep the answer with it, both or neither; the first answer under a key stays."""
         fields = encode(record)
         if keep is None and not record.review:
-            await self._bounded(self._redis.xadd(STREAM, fields))  # type: ignore[arg-type]  # str keys are fine
+            await self._bounded(self._link.exchange(_adding(fields), 1))
             return None
         answer = (b"", 0) if keep is None else (_packed(keep), self._keep_milliseconds)
         case = review_cases.packed(record) if record.review else b""
@@ -108,7 +110,7 @@ class RedisLog:
         takes the prediction off the list of cases in the same step."""
         fields = encode(outcome)
         if outcome.source == "client":
-            await self._bounded(self._redis.xadd(STREAM, fields))  # type: ignore[arg-type]  # str keys are fine
+            await self._bounded(self._link.exchange(_adding(fields), 1))
             return
         keys = [STREAM, *review_cases.keys(outcome.system)]
         await self._bounded(self._judge(keys, [outcome.prediction_id, *_pairs(fields)]))
@@ -129,6 +131,7 @@ class RedisLog:
 
     async def aclose(self) -> None:
         """Close all connections."""
+        await self._link.aclose()
         await self._redis.aclose()
 
     async def _bounded(self, call: Awaitable[T]) -> T:
@@ -161,6 +164,13 @@ def items_keys(system: str) -> tuple[str, str]:
 def _answer_key(system: str, key: str) -> str:
     """A key of bounded size, whatever the client sent."""
     return f"{ANSWERS}:{system}:{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def _adding(fields: dict[str, bytes]) -> bytes:
+    """The command that appends an entry."""
+    return packed(
+        b"XADD", STREAM.encode(), b"*", *(part for name, value in fields.items() for part in (name.encode(), value))
+    )
 
 
 def _pairs(fields: dict[str, bytes]) -> list[str | bytes]:

@@ -17,9 +17,6 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from redis.asyncio import ConnectionPool
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from contracts.errors import InvalidInput, Unavailable
@@ -28,10 +25,9 @@ from contracts.system import Columns, FeatureView, Matrix, System
 from infra.feast_layout import FeastLayout, asking_watermarks, defaults
 from infra.live_features import LiveLayout, entities, row_ids
 from infra.live_windows import live_views, ticked_views
+from infra.redis_link import RedisLink
 from infra.redis_protocol import packed
 from infra.state_cache import Entity, StateCache, States
-
-MOST_CONNECTIONS = 256  # when all are taken Redis is not keeping up, and more would only wait longer
 
 Values = tuple[NDArray[np.float32], set[str]]  # entities × features of a view, and what was wrong with any
 
@@ -41,7 +37,7 @@ class RedisFeatureReader:
 
     def __init__(self, url: str, timeout: float = 0.15) -> None:
         self._timeout = timeout
-        self._pool = ConnectionPool.from_url(url, max_connections=MOST_CONNECTIONS, retry=Retry(NoBackoff(), 0))
+        self._link = RedisLink(url)
         self._systems: dict[str, _Prepared] = {}
 
     async def online(self, system: System, rows: Columns, now: datetime) -> FeatureRead:
@@ -78,7 +74,7 @@ class RedisFeatureReader:
             await self._exchange(added)
 
     async def aclose(self) -> None:
-        await self._pool.disconnect()
+        await self._link.aclose()
 
     def _prepared(self, system: System) -> "_Prepared":
         known = self._systems.get(system.name)
@@ -87,19 +83,10 @@ class RedisFeatureReader:
         return known
 
     async def _exchange(self, commands: Sequence[bytes]) -> list[Any]:
-        """One round trip. A connection that was left in the middle of it, for whatever reason, is never used again:
-        the next caller would be given this one's replies."""
+        """One round trip."""
         try:
             async with asyncio.timeout(self._timeout):
-                connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py's has no types
-                try:
-                    await connection.send_packed_command(b"".join(commands), check_health=False)
-                    return [await connection.read_response(disable_decoding=True) for _ in commands]
-                except BaseException:
-                    await connection.disconnect(nowait=True)
-                    raise
-                finally:
-                    await self._pool.release(connection)
+                return await self._link.exchange(b"".join(commands), len(commands))
         except (TimeoutError, RedisError, OSError) as error:
             raise Unavailable(
                 f"The feature store's Redis gave no answer within {self._timeout:g} s ({type(error).__name__})."
@@ -233,8 +220,11 @@ def _distinct(view: FeatureView, keys: Sequence[str], rows: Columns) -> tuple[Se
     varying = {key: rows[key] for key in keys if rows[key].strides != (0,)}  # what rows share is one value in memory
     if not varying:
         return list(entities(keys, {key: rows[key][:1] for key in keys})), np.zeros(count, dtype=np.intp)
+    seen: Any = [values.tolist() for values in varying.values()]
+    seen = list(zip(*seen, strict=True)) if len(seen) > 1 else seen[0]
+    if len(set(seen)) == count:  # as candidates are
+        return list(entities(keys, rows)), np.arange(count)
     place: dict[Any, int] = {}
-    seen = zip(*varying.values(), strict=True) if len(varying) > 1 else next(iter(varying.values())).tolist()
     row = np.fromiter((place.setdefault(one, len(place)) for one in seen), dtype=np.intp, count=count)
     first = np.unique(row, return_index=True)[1]
     return list(entities(keys, {key: rows[key][first] for key in keys})), row

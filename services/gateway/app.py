@@ -21,13 +21,14 @@ from services.gateway import body, docs, items, reviews
 from services.gateway.catalogue import Catalogue, SystemDescription, SystemList, describe
 from services.gateway.guard import MOST_IN_FLIGHT, Guard
 from services.gateway.health import Readiness, readiness
+from services.gateway.lane import Lane
 from services.gateway.openapi import document
 from services.gateway.outcomes import Outcome, accept
 from services.gateway.predict import predict
 from services.gateway.problems import Refusal
 from services.gateway.served import Ask
 from services.gateway.stages import Deadline, Platform
-from services.gateway.watch import Watch
+from services.gateway.watch import Errors, Watch
 
 TITLE = "Flywheel gateway"
 JSON = "application/json"
@@ -47,12 +48,12 @@ class Limits:
 
 def build(platform: Platform, catalogue: Catalogue, limits: Limits) -> ASGIApp:
     """The whole gateway as one ASGI application."""
-    app = Api(platform, catalogue, limits.body).routed()
+    api = Api(platform, catalogue, limits.body)
     platform.metrics.expect(catalogue.ready.values())
-    # The last one added is the outermost; all lie inside Starlette's own layer for unexpected errors.
-    app.add_middleware(Guard, limits.key, limits.rate, limits.in_flight, catalogue.names)
-    app.add_middleware(Watch, platform.metrics, catalogue.names)
-    return app
+    routed = api.routed()
+    routed.add_middleware(Errors, platform.metrics)
+    guarded = Guard(Lane(routed, api.predictions), limits.key, limits.rate, limits.in_flight, catalogue.names)
+    return Watch(Errors(guarded, platform.metrics), platform.metrics, catalogue.names)
 
 
 class Api:

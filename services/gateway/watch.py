@@ -1,4 +1,4 @@
-"""The outermost layer: every answer is counted, and every error becomes an answer of one sentence."""
+"""The outermost layers: every answer is counted, and every error becomes an answer of one sentence."""
 
 from collections.abc import Collection
 from time import monotonic
@@ -7,6 +7,37 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.gateway import problems
 from services.gateway.metrics import Metrics
+
+
+class Errors:
+    """ASGI layer: an error becomes an answer. It lies inside FastAPI, too, whose own outermost layer would answer for
+    what its routes raise."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app, self.metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        except Exception as error:  # the last line of defence: nothing is behind it but the server
+            if begun:
+                raise
+            await self._refusal(error).response()(scope, receive, send)
+
+    def _refusal(self, error: Exception) -> problems.Refusal:
+        if known := problems.refusal(error):
+            return known
+        self.metrics.crashes.inc()
+        return problems.crash(error)
 
 
 class Watch:
@@ -30,19 +61,9 @@ class Watch:
         self.metrics.in_flight.inc()
         try:
             await self.app(scope, receive, watched)
-        except Exception as error:  # the last line of defence: nothing is behind it but the server
-            if status:
-                raise
-            await self._refusal(error).response()(scope, receive, watched)
         finally:
             self.metrics.in_flight.dec()
             self._count(scope, status, monotonic() - started)
-
-    def _refusal(self, error: Exception) -> problems.Refusal:
-        if known := problems.refusal(error):
-            return known
-        self.metrics.crashes.inc()
-        return problems.crash(error)
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         named = scope.get("path_params", {}).get("system", "")
