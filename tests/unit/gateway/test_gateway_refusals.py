@@ -58,6 +58,13 @@ async def test_an_unknown_path_and_a_wrong_method(world: World) -> None:
     assert answer.headers["allow"] == "POST"
 
 
+@pytest.mark.parametrize("path", ["/v1/systems//predictions", "/v1/systems/a/b/predictions", "/predictions"])
+async def test_what_only_looks_like_a_prediction_is_nothing(world: World, path: str) -> None:
+    async with world.client() as client:
+        refused(await client.post(path, json={}), 404, "not_found")
+        refused(await client.post(f"{PREDICTIONS}/", json={}), 404, "not_found")
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"NaN", b'{"slots": Infinity}', b'{"bid": 1e999}', b"\xff", b"[" * 5000])
 async def test_what_is_not_json_is_refused(world: World, body: bytes) -> None:
     async with world.client() as client:
