@@ -27,6 +27,7 @@ class ParquetArchive:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._retired = files.Retired()
 
     def append(self, records: Sequence[PredictionRecord | OutcomeRecord | ItemRecord]) -> None:
         """On the disk when it returns. `InvalidInput` when a record fits no table, `Unavailable` when the disk fails;
@@ -34,7 +35,7 @@ class ParquetArchive:
         made = list(parts(records))
         try:
             for part in made:
-                files.write(self._folder, part)
+                files.write(self._folder, part, self._retired)
         except OSError as error:
             raise Unavailable(f"The archive in {self._folder} cannot be written: {error.strerror or error}.") from error
 
@@ -83,7 +84,7 @@ class ParquetArchive:
     def compact(self, system: str, day: date) -> None:
         """Merge a day's small files; safe at any time, beside readers, and when it is killed."""
         try:
-            files.compact(self._folder, system, day)
+            files.compact(self._folder, system, day, self._retired)
         except OSError as error:
             raise Unavailable(f"The archive in {self._folder} cannot be compacted: {error}.") from error
 

@@ -2,10 +2,11 @@
 
 A prediction is one row a candidate. Row columns are named `row.NAME` and features `feature.NAME`, so that no system's
 names collide with the archive's own; `request` and `result` (JSON) stand in a prediction's first row only. A table
-holds one system, one day and one set of columns.
+holds one system, one day and one set of columns. Strings that all rows of a prediction share are dictionary-encoded: a
+Parquet file is written from that without looking at each row, and read as the plain strings that they are.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import groupby
@@ -22,6 +23,7 @@ from contracts.system import AT
 from infra import archive_items
 
 ROW, FEATURE = "row.", "feature."
+FEW_ROWS = 16  # of a record, on average
 NO_ROWS = -1  # the position of the one row that stands for a prediction without candidates
 TYPES = {"f": pa.float64(), "i": pa.int64(), "u": pa.int64(), "b": pa.bool_(), "U": pa.string(), "O": pa.string()}
 
@@ -129,9 +131,11 @@ def _prediction_table(records: Sequence[PredictionRecord]) -> pa.Table:
     empty = len(records[0].scores) == 0
     place, propensity = _shown(records, starts, len(of_record))
 
-    def said(values: Sequence[str], first_only: bool = False) -> pa.Array:
-        taken = pa.array(of_record, mask=position != 0 if first_only else None)
-        return pa.array(values, type=pa.string()).take(taken)
+    def said(values: Sequence[str]) -> pa.Array:
+        return pa.array(values, type=pa.string()).dictionary_encode().take(pa.array(of_record))
+
+    def once(values: Sequence[str]) -> pa.Array:
+        return pa.array(values, type=pa.string()).take(pa.array(of_record, mask=position != 0))
 
     columns = {
         "prediction_id": said([r.prediction_id for r in records]),
@@ -144,10 +148,10 @@ def _prediction_table(records: Sequence[PredictionRecord]) -> pa.Table:
         "propensity": propensity,
         "degraded": said(["; ".join(r.degraded) for r in records]),
         "review": np.array([r.review for r in records])[of_record],
-        "request": said([_json(r.request) for r in records], first_only=True),
-        "result": said([_json(r.result) for r in records], first_only=True),
+        "request": once([_json(r.request) for r in records]),
+        "result": once([_json(r.result) for r in records]),
     }
-    own = dict(_own_columns(records))
+    own = dict(_own_columns(records, said))
     if empty:
         own = {name: pa.nulls(len(records), column.type) for name, column in own.items() if name != AT}
     return pa.table(columns | own)
@@ -163,14 +167,36 @@ def _shown(records: Sequence[PredictionRecord], starts: NDArray[Any], rows: int)
     return place, propensity
 
 
-def _own_columns(records: Sequence[PredictionRecord]) -> Iterator[tuple[str, pa.Array]]:
+def _own_columns(
+    records: Sequence[PredictionRecord], said: Callable[[Sequence[Any]], pa.Array]
+) -> Iterator[tuple[str, pa.Array]]:
     """The system's own columns. Its `at` takes the place of the record's: features were computed from that one."""
-    for name, values in records[0].rows.items():
-        column = np.concatenate([record.rows[name] for record in records])
-        yield (AT if name == AT else ROW + name), pa.array(column, type=TYPES[values.dtype.kind])
-    matrix = np.concatenate([record.features for record in records])
-    for index, name in enumerate(records[0].feature_names):
-        yield FEATURE + name, pa.array(matrix[:, index], type=pa.float32())
+    for name, first in records[0].rows.items():
+        values = [record.rows[name] for record in records]
+        if first.dtype.kind == "O" and all(_is_shared(each) for each in values):
+            column = said([each[0] for each in values])
+        else:
+            column = pa.array(np.concatenate(values), type=TYPES[first.dtype.kind])
+        yield (AT if name == AT else ROW + name), column
+    for name, column in zip(records[0].feature_names, _transposed(records), strict=True):
+        yield FEATURE + name, pa.array(column, type=pa.float32())
+
+
+def _is_shared(values: NDArray[Any]) -> bool:
+    """Whether all rows have one value, by how the log gives such a column (infra/log_codec.py)."""
+    return len(values) > 0 and values.strides == (0,)
+
+
+def _transposed(records: Sequence[PredictionRecord]) -> NDArray[np.float32]:
+    """All features, column by column. Record by record: what one has fits the processor's cache, all of them do not.
+    Records of few rows are joined first, for each would cost more than it holds."""
+    starts = np.cumsum([0, *(len(record.features) for record in records)]).tolist()
+    if starts[-1] < FEW_ROWS * len(records):
+        return np.concatenate([record.features for record in records]).T
+    columns = np.empty((len(records[0].feature_names), starts[-1]), dtype=np.float32)
+    for record, start, end in zip(records, starts[:-1], starts[1:], strict=True):
+        columns[:, start:end] = record.features.T
+    return columns
 
 
 def _outcome_table(outcomes: Sequence[OutcomeRecord]) -> pa.Table:

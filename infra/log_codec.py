@@ -150,7 +150,7 @@ def _prediction(meta: dict[str, Any], fields: Mapping[bytes, bytes]) -> Predicti
         degraded=tuple(meta["degraded"]),
         review=bool(meta.get("review", False)),  # entries from before there were reviews lack it
     )
-    _check_prediction(record)
+    _check_shapes(record)
     return record
 
 
@@ -164,11 +164,22 @@ def _unpacked(columns: list[tuple[str, Any]], numbers: bytes, rows: int) -> dict
                 raise ValueError(f"the row column {name!r} is of type {held!r}, which is no number's")
             unpacked[name] = np.frombuffer(numbers, dtype=kind, count=rows, offset=at) if rows else np.empty(0, kind)
             at += rows * kind.itemsize
-        elif len(held) == 1:
-            unpacked[name] = np.full(rows, held[0], dtype=object)
         else:
-            unpacked[name] = np.array(held, dtype=object)
+            unpacked[name] = _strings(name, held, rows)
     return unpacked
+
+
+def _strings(name: str, held: Any, rows: int) -> NDArray[Any]:
+    """A column of strings. One that all rows share is held once here too, and seen by its stride of 0: the archive need
+    not look at each of its rows."""
+    if not isinstance(held, list):
+        raise ValueError(f"the row column {name!r} is {held!r:.50}, neither a type nor a list of strings")
+    _check_text(name, held)
+    if len(held) == 1 and rows != 1:
+        return np.broadcast_to(np.array(held[0], dtype=object), rows)
+    strings = np.empty(len(held), dtype=object)
+    strings[:] = held
+    return strings
 
 
 def _outcome(meta: dict[str, Any], _: Mapping[bytes, bytes]) -> OutcomeRecord:
@@ -219,6 +230,20 @@ def _check_outcome(outcome: OutcomeRecord) -> None:
 
 
 def _check_prediction(record: PredictionRecord) -> None:
+    _check_shapes(record)
+    for name, values in record.rows.items():
+        if values.dtype.kind not in "fiubUO":
+            raise ValueError(f"the row column {name!r} is of type {values.dtype}, neither numbers nor strings")
+        if values.dtype.kind == "O":
+            _check_text(name, values.tolist())
+
+
+def _check_text(name: str, values: list[Any]) -> None:
+    if not set(map(type, values)) <= TEXT:
+        raise ValueError(f"the row column {name!r} holds something that is not a string")
+
+
+def _check_shapes(record: PredictionRecord) -> None:
     _check_names(record)
     rows = len(record.scores)
     if record.features.shape != (rows, len(record.feature_names)):
@@ -227,10 +252,6 @@ def _check_prediction(record: PredictionRecord) -> None:
     for name, values in record.rows.items():
         if values.shape != (rows,):
             raise ValueError(f"the row column {name!r} has {values.shape} values for {rows} scores")
-        if values.dtype.kind not in "fiubUO":
-            raise ValueError(f"the row column {name!r} is of type {values.dtype}, neither numbers nor strings")
-        if values.dtype.kind == "O" and not set(map(type, values.tolist())) <= TEXT:
-            raise ValueError(f"the row column {name!r} holds something that is not a string")
     _check_shown(record, rows)
 
 

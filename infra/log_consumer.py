@@ -20,7 +20,10 @@ from infra.log_codec import decode
 
 GROUP = "recorder"
 GONE = ("NOGROUP", "UNBLOCKED")  # the latter is what Redis 7.0 tells who waits on a stream that is deleted
-CHUNK = 200  # entries a round trip
+CHUNK = 200  # entries a round trip, at most …
+FIRST_CHUNK = 25  # … and as long as nobody knows how large they are
+CHUNK_BYTES = 2**20  # of a round trip, about: while Redis makes a reply it answers nobody else
+READ_BYTES = 2**18  # from the socket at once; redis-py's 64 kB take a call to the kernel for each entry or more
 MOST_BYTES = 64 * 2**20  # of one batch: a body may be 1 MB, and 2,000 such records must not fill the memory
 
 ACKNOWLEDGE = """
@@ -55,7 +58,11 @@ class RedisLogConsumer:
         self._idle_milliseconds = int(idle_seconds * 1000)
         self._longest_wait = timeout / 2
         self._redis = Redis.from_url(
-            url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0)
+            url,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            socket_read_size=READ_BYTES,
+            retry=Retry(NoBackoff(), 0),
         )
         self._redis.set_response_callback("XAUTOCLAIM", _whole)
         self._acknowledge = self._redis.register_script(ACKNOWLEDGE)
@@ -109,12 +116,14 @@ class RedisLogConsumer:
         taken: list[Raw] = []
         size = 0
         while len(taken) < most and size < MOST_BYTES:
-            count = min(CHUNK, most - len(taken))
+            count = min(_chunk(len(taken), size), most - len(taken))
             got = self._read_group(start, count, None if taken else block)
             if not got:
                 break
             taken += got
             size += sum(len(value) for _, fields in got for value in fields.values())
+            if len(got) < count:
+                break
             start = start if start == ">" else got[-1][0]
         return taken
 
@@ -140,6 +149,11 @@ class RedisLogConsumer:
         except ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):  # another consumer was faster
                 raise
+
+
+def _chunk(taken: int, size: int) -> int:
+    """How many entries to ask for next, going by the bytes of those that were taken."""
+    return min(CHUNK, max(1, CHUNK_BYTES * taken // max(1, size))) if taken else min(CHUNK, FIRST_CHUNK)
 
 
 def _whole(reply: Any, **_: Any) -> Any:

@@ -6,18 +6,21 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from contracts.errors import InvalidInput, Unavailable
 from infra import archive_files
 from infra.archive import ParquetArchive
-from tests.stores.log_records import NOON, SHOP, outcome, prediction
+from infra.log_codec import decode, encode
+from tests.stores.log_records import NOON, SHOP, outcome, prediction, same
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 SINCE, UNTIL, MATURE = NOON - HOUR, NOON + HOUR, NOON + DAY
@@ -39,6 +42,28 @@ def test_the_latest_prediction_is_known(tmp_path: Path) -> None:
     assert archive.latest(SHOP) == NOON
 
 
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A merged file's parts go as soon as it is there."""
+    monkeypatch.setattr(archive_files, "KEPT_SECONDS", 0.0)
+
+
+def test_the_parts_of_a_merged_file_stay_for_those_who_read_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = ParquetArchive(tmp_path)
+    for number in range(archive_files.MANY_FILES):
+        archive.append([prediction(f"p{number}")])
+    assert len(list(tmp_path.rglob("*.parquet"))) == archive_files.MANY_FILES + 1
+    before = archive.predictions(SHOP, SINCE, UNTIL)
+    assert len(before) == 3 * archive_files.MANY_FILES
+    monkeypatch.setattr(archive_files, "KEPT_SECONDS", 0.0)
+    archive.append([outcome("p0")])
+    assert len(list(tmp_path.rglob("*.parquet"))) == 2  # one of outcomes
+    pd.testing.assert_frame_equal(archive.predictions(SHOP, SINCE, UNTIL), before)
+
+
+@pytest.mark.usefixtures("at_once")
 def test_many_small_files_of_a_day_become_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive_files, "MANY_FILES", 10)
     archive = ParquetArchive(tmp_path)
@@ -49,6 +74,76 @@ def test_many_small_files_of_a_day_become_few(tmp_path: Path, monkeypatch: pytes
     assert (len(frame), frame["clicked"].sum()) == (70, 35)
 
 
+@pytest.mark.usefixtures("at_once")
+def test_no_row_is_rewritten_more_often_than_there_are_levels(tmp_path: Path) -> None:
+    archive = ParquetArchive(tmp_path)
+    for number in range(archive_files.MANY_FILES**2 + archive_files.MANY_FILES + 1):
+        archive.append([outcome(f"p{number}")])
+    levels = Counter(path.name.split(".")[1] for path in tmp_path.rglob("*.parquet"))
+    assert levels == {"2": 1, "1": 1, "0": 1}
+    assert len(archive.outcomes(SHOP, SINCE, UNTIL)) == archive_files.MANY_FILES**2 + archive_files.MANY_FILES + 1
+
+
+def test_a_file_that_is_large_is_not_merged_in_passing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive_files, "SMALL_BYTES", 1)
+    archive = ParquetArchive(tmp_path)
+    for number in range(20):
+        archive.append([outcome(f"p{number}")])
+    assert len(list(tmp_path.rglob("*.parquet"))) == 20
+    assert len(archive.outcomes(SHOP, SINCE, UNTIL)) == 20
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_prediction_written_again_after_a_merge_is_read_once(tmp_path: Path) -> None:
+    archive = ParquetArchive(tmp_path)
+    for number in range(archive_files.MANY_FILES):
+        archive.append([prediction(f"p{number}")])
+    before = archive.predictions(SHOP, SINCE, UNTIL)
+    archive.append([prediction("p3")])
+    assert len(list(tmp_path.rglob("*.parquet"))) == 2
+    pd.testing.assert_frame_equal(archive.predictions(SHOP, SINCE, UNTIL), before)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_files_of_before_there_were_levels_are_read_and_merged_with_those_of_today(tmp_path: Path) -> None:
+    archive = ParquetArchive(tmp_path)
+    archive.append([prediction("p1"), outcome("p1")])
+    for path in list(tmp_path.rglob("*.parquet")):  # as they were written: plain floats, an Arrow schema, no level
+        table = pq.ParquetFile(path).read()
+        pq.write_table(table, path.with_name(f"{path.name.partition('.')[0]}.parquet"), compression="zstd")
+        path.unlink()
+    archive.append([prediction("p2"), outcome("p2")])
+    before = archive.labelled(SHOP, SINCE, UNTIL, MATURE)
+    assert len(before) == 4
+    archive.compact("shop", NOON.date())
+    assert len(list(tmp_path.rglob("*.parquet"))) == 2
+    pd.testing.assert_frame_equal(archive.labelled(SHOP, SINCE, UNTIL, MATURE), before)
+
+
+@pytest.mark.parametrize("count", [3, 40])  # few rows a prediction, and many
+def test_what_the_log_gives_is_what_the_archive_gives_back(tmp_path: Path, count: int) -> None:
+    ads = [f"a{number}" for number in range(count)]
+    columns = {"shared": np.full(count, None), "some": np.array(["a", None, *["ä"] * (count - 2)], dtype=object)}
+    written = [prediction("p1", ads=ads), prediction("p2", ads=ads[:1], shown=(0,)), prediction("p3", ads=ads)]
+    wanted = []
+    for record in written:
+        own = {name: values[: len(record.scores)] for name, values in columns.items()}
+        at = {"at": record.rows["at"]}  # which the archive gives back as the last of them
+        wanted.append(replace(record, rows={n: v for n, v in record.rows.items() if n != "at"} | own | at))
+    archive = ParquetArchive(tmp_path)
+    archive.append([decode({name.encode(): value for name, value in encode(each).items()}) for each in wanted])
+    assert [each.prediction_id for each in wanted if not same(archive.prediction(each.prediction_id), each)] == []
+
+
+def test_the_newest_prediction_is_known_from_the_statistics_of_a_file(tmp_path: Path) -> None:
+    ParquetArchive(tmp_path).append([prediction("p1"), prediction("p2", NOON + HOUR)])
+    (path,) = tmp_path.rglob("*.parquet")
+    group = pq.ParquetFile(path).metadata.row_group(0)
+    statistics = {group.column(i).path_in_schema: group.column(i).statistics for i in range(group.num_columns)}
+    assert (statistics["at"].min, statistics["at"].max) == (NOON.timestamp(), (NOON + HOUR).timestamp())
+
+
+@pytest.mark.usefixtures("at_once")
 def test_readers_beside_a_compaction_see_every_row_once(tmp_path: Path) -> None:
     writer, reader = ParquetArchive(tmp_path), ParquetArchive(tmp_path)
     done = threading.Event()

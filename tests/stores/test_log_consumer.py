@@ -4,9 +4,10 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import orjson
 import pytest
 import redis
 
@@ -62,6 +63,13 @@ def append_to(settings: Settings, *names: str) -> None:
     asyncio.run(work())
 
 
+def columns(name: str, held: Any) -> bytes:
+    """The `meta` of a prediction whose row column of that name is something else."""
+    meta = orjson.loads(encode(prediction("p1"))["meta"])
+    meta["columns"] = [(each, held if each == name else had) for each, had in meta["columns"]]
+    return orjson.dumps(meta)
+
+
 def ids(entries: Any) -> list[str]:
     return [entry.record.prediction_id if entry.record else "poison" for entry in entries]
 
@@ -73,6 +81,21 @@ def test_entries_come_in_order_and_at_most_as_many_as_asked(stage: Stage) -> Non
     assert ids(first) == ["p1", "o1", "p2"]
     stage.consumer.acknowledge([entry.entry_id for entry in first])
     assert ids(stage.consumer.read(3, 0)) == ["o2"]
+
+
+def test_many_entries_come_whole_and_in_order_however_large_they_are(empty_redis: Settings) -> None:
+    names = [f"p{number:03d}" for number in range(90)]
+    large = {name: {"user": "u" * 300_000, "ads": []} for name in names[30:60]}  # a few of them fill a round trip
+    with redis.Redis.from_url(empty_redis.log_redis) as client:
+        for name in names:
+            record = prediction(name)
+            client.xadd(STREAM, dict(encode(replace(record, request=large.get(name, record.request)))))
+    consumer = RedisLogConsumer(empty_redis.log_redis, "suite")
+    assert ids(consumer.read(80, 0)) == names[:80]
+    assert ids(consumer.read(2000, 0)) == names[:80]  # taken and not acknowledged
+    consumer.acknowledge([entry.entry_id for entry in consumer.read(2000, 0)])
+    assert ids(consumer.read(2000, 0)) == names[80:]
+    consumer.close()
 
 
 def test_what_was_not_acknowledged_comes_again_before_what_is_new(stage: Stage) -> None:
@@ -108,6 +131,10 @@ def test_the_lag_is_what_is_not_acknowledged(stage: Stage) -> None:
         ({"features": b""}, "reshape"),
         ({"shown": (99).to_bytes(8, "little")}, "shown"),
         ({"numbers": b""}, "buffer"),
+        ({"meta": columns("user", ["u1", 7, "u3"])}, "'user' holds something that is not a string"),
+        ({"meta": columns("user", [7])}, "'user' holds something that is not a string"),
+        ({"meta": columns("user", ["u1", "u2"])}, "'user' has .* values for 3 scores"),
+        ({"meta": columns("user", {"u1": 1})}, "neither a type nor a list of strings"),
     ],
 )
 def test_what_is_no_record_says_why(stage: Stage, change: dict[str, bytes], named: str) -> None:
