@@ -7,7 +7,7 @@ that minds the workers and the worker: only the worker builds `Serving`, so only
 import gc
 import threading
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import bentoml
 import bentoml.exceptions
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from services.serving.champions import Champions
 
 
+class Bordered(bentoml.Service[Any]):  # type: ignore[misc]  # BentoML ships no types
+    """A service with the border around all that BentoML makes of it, its metrics, tracing, timeout and context too."""
+
+    def to_asgi(self, is_main: bool = True) -> Border:
+        return Border(super().to_asgi(is_main))
+
+
 class Scores(BaseModel):
     """P(label = 1) for each row, and the version that gave all of them."""
 
@@ -30,12 +37,12 @@ class Scores(BaseModel):
 
 
 @bentoml.service(
+    service_class=Bordered,
     workers=1,  # one thread scores 100 rows in well under a millisecond; the second core is the gateway's
     # BentoML keeps a timer, and all that a request touched, for this long after each: 60 s, its default, is 466 MB
     # after 33,000 requests and garbage collections of half a second.
     traffic={"timeout": 1},
     logging={"access": {"enabled": False}},  # the gateway counts and logs; a line a request costs more than the model
-    tracing={"excluded_urls": ["/v1/score/", "/v1/retrieve/"]},
     metrics={"enabled": True, "namespace": "bentoml_service"},
 )
 @bentoml.asgi_app(application, path="/v1")
@@ -72,9 +79,6 @@ class Serving:
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]  # as above
     def stop(self) -> None:
         self.champions.stop()
-
-
-Serving.add_asgi_middleware(Border)  # type: ignore[attr-defined]  # the decorator made it a bentoml.Service
 
 
 def _champions() -> "Champions":

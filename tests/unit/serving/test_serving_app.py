@@ -37,8 +37,8 @@ class Client:
     def __init__(self, app: Any) -> None:
         self.app = app
 
-    def post(self, path: str, content: Any, headers: Mapping[str, str]) -> httpx.Response:
-        return asyncio.run(self._ask("POST", path, content=content, headers=headers))
+    def post(self, path: str, content: Any, headers: Mapping[str, str], method: str = "POST") -> httpx.Response:
+        return asyncio.run(self._ask(method, path, content=content, headers=headers))
 
     def get(self, path: str) -> httpx.Response:
         return asyncio.run(self._ask("GET", path))
@@ -81,6 +81,47 @@ def test_the_gateways_calls_pass_by_what_lies_behind_the_border(client: Client) 
     assert passed == []
     assert border.get("/v1/models").status_code == 200
     assert passed == ["/v1/models"]
+
+
+def test_what_is_no_call_of_the_gateways_is_answered_behind_the_border(client: Client) -> None:
+    for path in ("score", "score/", "score/tiny/more", "elsewhere/tiny"):
+        answer = client.post(f"/v1/{path}", content=rows(9).tobytes(), headers=RAW)
+        assert (answer.status_code, "Not Found" in answer.text) == (404, True)
+    answer = client.post("/v1/score/tiny", content=rows(9).tobytes(), headers=RAW, method="PUT")
+    assert answer.status_code == 405
+
+
+def test_a_body_that_comes_in_pieces_is_scored_whole(client: Client) -> None:
+    said = asked(client, [*pieces(rows(9).tobytes()), {"type": "http.disconnect"}])
+    assert [message["type"] for message in said] == ["http.response.start", "http.response.body"]
+    assert (b"content-length", b"72") in said[0]["headers"]
+    np.testing.assert_allclose(np.frombuffer(said[1]["body"], "<f8"), truth(1, rows(9)), atol=1e-6)
+
+
+def test_a_client_that_goes_away_in_the_middle_of_a_body_is_told_nothing(client: Client) -> None:
+    assert asked(client, [*pieces(rows(9).tobytes())[:-1], {"type": "http.disconnect"}]) == []
+
+
+def pieces(body: bytes, size: int = 40) -> list[dict[str, Any]]:
+    """A body as a server hands it on, a part at a time."""
+    starts = range(0, len(body), size)
+    return [{"type": "http.request", "body": body[at : at + size], "more_body": at != starts[-1]} for at in starts]
+
+
+def asked(client: Client, messages: list[dict[str, Any]]) -> list[Any]:
+    """What is said to a client that sends these messages for its scores."""
+    left, said = list(messages), []
+    headers = [(b"content-type", b"application/octet-stream"), (b"x-columns", b"3"), (b"content-length", b"108")]
+    scope = {"type": "http", "method": "POST", "path": "/v1/score/tiny", "headers": headers}
+
+    async def receive() -> dict[str, Any]:
+        return left.pop(0)
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    asyncio.run(client.app(scope, receive, send))
+    return said
 
 
 @pytest.mark.parametrize(
