@@ -1,6 +1,7 @@
 """Who may enter: the key, the rate and the number of requests in flight, before anything is read or fetched.
 
 Rate and requests in flight are each system's own: a flood of one is refused at the door, and leaves the others alone.
+Of predictions, no more are let in than can be made in time; the rest is told at once.
 """
 
 import asyncio
@@ -9,11 +10,12 @@ from collections import Counter
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from time import monotonic
+from typing import Self
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.gateway.limits import TokenBucket
+from services.gateway.limits import Room, TokenBucket, Turns
 from services.gateway.problems import Refusal
 
 OPEN = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"})
@@ -35,6 +37,7 @@ class Guard:
         self.app, self.key, self.rate = app, key.encode(), rate
         self.buckets = {name: TokenBucket(rate) for name in ("", *systems)}  # "": what is asked of no system
         self.crowd = Crowd(most_in_flight)
+        self.turns = Turns()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in OPEN or scope["path"].startswith(OPEN_FOLDER):
@@ -45,7 +48,11 @@ class Guard:
         self._check_rate(system)
         group = system if scope["path"].endswith(PREDICTIONS) else ""  # an outcome costs little, and many come at once
         async with self.crowd.place(group):
-            await self.app(scope, receive, send)
+            if not group:
+                await self.app(scope, receive, send)
+                return
+            with Visit(self.crowd.room(group), self.turns, receive) as visit:
+                await self.app(scope, visit.receive, send)
 
     def _system(self, path: str) -> str:
         """The system that is asked; a client's own words are never remembered."""
@@ -70,15 +77,49 @@ class Guard:
             ).with_headers(Retry_After=str(wait))
 
 
+class Visit:
+    """A prediction's time at work: from the end of its body on, for how fast a client sends is the client's own."""
+
+    def __init__(self, room: Room, turns: Turns, receive: Receive) -> None:
+        self._room, self._turns, self._receive = room, turns, receive
+        self._began: float | None = None
+
+    async def receive(self) -> Message:
+        """The next piece of the body; the last one when it is the request's turn."""
+        message = await self._receive()
+        if self._began is None and message["type"] == "http.request" and not message.get("more_body", False):
+            self._began = monotonic()
+            self._room.enter()
+            await self._turns.turn()
+        return message
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """It is answered, or has failed; one whose body never came whole was not at work."""
+        if self._began is None:
+            return
+        if error[0] is None:
+            self._room.done(monotonic() - self._began)
+        else:
+            self._room.leave()
+
+
 class Crowd:
-    """Requests in flight, predictions by system. A system that is alone may have them all; beside others it has its
-    share of predictions."""
+    """Requests in flight, predictions by system. A system that is alone may have as many as it can make in time; beside
+    others it has its share of them."""
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.inside: Counter[str] = Counter()
         self._asked: dict[str, float] = {}
         self._turns: dict[str, asyncio.Semaphore] = {}
+        self._rooms: dict[str, Room] = {}
+
+    def room(self, system: str) -> Room:
+        """For a system's predictions at work."""
+        return self._rooms.setdefault(system, Room())
 
     @asynccontextmanager
     async def place(self, system: str) -> AsyncIterator[None]:
@@ -100,6 +141,12 @@ class Crowd:
     def _check(self, system: str, own: int, beside: bool) -> None:
         if (total := self.inside.total()) >= self.most:
             raise Refusal(503, "overloaded", f"The gateway is answering {total} requests already; try later.")
+        if system and (room := self.room(system)).full:
+            raise Refusal(
+                503,
+                "overloaded",
+                f"The gateway is making {room.working} predictions of {system}, as many as it can in time; try later.",
+            )
         if beside and own >= BESIDE_OTHERS:
             raise Refusal(
                 503, "overloaded", f"The gateway is making {own} predictions of {system} beside others'; try later."

@@ -1,8 +1,11 @@
 """What keeps one client, or one hanging part, from taking the gateway from everybody else."""
 
+import asyncio
 import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from statistics import median
 from time import monotonic
 
 from contracts.errors import Unavailable
@@ -33,6 +36,103 @@ class TokenBucket:
             return math.ceil((1.0 - self.tokens) / self.rate)
         self.tokens -= 1.0
         return 0
+
+
+@dataclass
+class Room:
+    """How many requests may be at work side by side so that each is done within `target` seconds, as far as others are
+    what it waits for.
+
+    Waiting in line makes nobody's answer come sooner, and an answer after the deadline is work for nothing: where more
+    come than can be done, all of them would be late. So while the middle request takes longer than the target, there is
+    room for as many as are finished in that time (Little's law: requests at work = rate × time); while it does not, the
+    room grows. The rate is the one that was seen, so the room fits after one look, however far off it was.
+
+    A pause that has just ended is not a crowd: only what has lasted for `PATIENCE` makes the room smaller (as in CoDel,
+    Nichols and Jacobson, 2012, Controlling queue delay). Its most is what a flood finds that comes at once, and what a
+    part that hangs can hold; all of it must still be done within the deadline.
+    """
+
+    most: int = 96
+    target: float = 0.1  # seconds; two fifths of the deadline that the systems set, for bursts come on top
+    time: Callable[[], float] = monotonic
+    limit: float = field(init=False)
+    working: int = 0
+    _done: list[tuple[float, int]] = field(default_factory=list)  # seconds, and how many were at work then
+    _crowded: float | None = None  # since when every look has found a crowd
+
+    FEWEST = 16  # keeps every process of the path busy, and takes a burst on a slow machine; never fewer
+    LOOK = 16  # requests between two looks: one pause moves half of them at most
+    GROWTH = 1.1
+    PATIENCE = 0.1  # seconds
+
+    def __post_init__(self) -> None:
+        self.limit = float(self.most)
+
+    @property
+    def full(self) -> bool:
+        return self.working >= self.limit
+
+    def enter(self) -> None:
+        """One more is at work."""
+        self.working += 1
+
+    def leave(self) -> None:
+        """One has failed, or was refused: it says nothing of how long an answer takes."""
+        self.working -= 1
+
+    def done(self, seconds: float) -> None:
+        """One was answered, after so many seconds at work."""
+        self._done.append((seconds, self.working))
+        self.working -= 1
+        if len(self._done) == self.LOOK:
+            self._look()
+
+    def _look(self) -> None:
+        took = median(seconds for seconds, _ in self._done)
+        working = median(number for _, number in self._done)
+        self._done.clear()
+        now = self.time()
+        if took <= self.target:
+            self._crowded = None
+            self.limit = min(self.most, self.limit * self.GROWTH)
+        elif self._crowded is None:
+            self._crowded = now
+        elif now - self._crowded > self.PATIENCE:
+            self.limit = max(self.FEWEST, min(self.limit, working * self.target / took))
+
+
+class Turns:
+    """Lets one request begin in each turn of the event loop, the others in their order.
+
+    What begins is the longest piece of work that a turn holds. However many come at once, a turn stays as short as that
+    of one, and with it the time until a refusal is out, or until a part's answer is taken.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._begun = False
+
+    async def turn(self) -> None:
+        """Wait for the turn; none when nothing has begun in this one."""
+        loop = asyncio.get_running_loop()
+        if not self._begun:
+            self._begun = True
+            loop.call_soon(self._next)
+            return
+        place = loop.create_future()
+        self._waiting.append(place)
+        await place
+
+    def _next(self) -> None:
+        self._begun = False
+        while self._waiting and not self._begun:
+            place = self._waiting.popleft()
+            if not place.done():  # its client's connection is still there
+                place.set_result(None)
+                self._begun = True
+        if self._begun:
+            asyncio.get_running_loop().call_soon(self._next)
 
 
 @dataclass
