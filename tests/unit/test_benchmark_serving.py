@@ -220,7 +220,7 @@ def test_a_point_at_which_nothing_was_due_is_shown_as_not_measured() -> None:
 def test_marks_and_tables_belong_together() -> None:
     text = "before\n<!-- measured: one -->\nold\n<!-- end -->\nafter\n"
     assert tables.written(text, {"one": "| new |"}) == text.replace("old", "| new |")
-    for wrong in ({}, {"one": "", "two": ""}):
+    for wrong in ({"two": ""}, {"one": "", "two": ""}):
         with pytest.raises(InvalidInput, match=r"one|two"):
             tables.written(text, wrong)
 

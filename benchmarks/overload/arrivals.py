@@ -1,0 +1,91 @@
+"""`python -m benchmarks.overload.arrivals`: the serving benchmark's generator, which notes every answer by itself.
+
+An `Order` in JSON in; the answers in a file of NumPy's, one row each, as `COLUMNS` names them.
+"""
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.serving.generator import Connection, Due, Generator
+from benchmarks.serving.load import Load
+from contracts.errors import Unavailable
+from infra.settings import ROOT, machine_environ
+
+COLUMNS = ("due", "sent", "ended", "status", "whole", "retry_after")  # seconds of the monotonic clock; 1.0 for yes
+NO_ANSWER = 0.0  # the status of a request that none came for
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What became of every request that was due, in the order in which that was known; one array each."""
+
+    due: NDArray[np.float64]
+    sent: NDArray[np.float64]
+    ended: NDArray[np.float64]
+    status: NDArray[np.float64]
+    whole: NDArray[np.float64]
+    retry_after: NDArray[np.float64]
+
+    @property
+    def waited(self) -> NDArray[np.float64]:
+        """Milliseconds from when a request was due."""
+        return (self.ended - self.due) * 1e3
+
+
+class Noting(Generator):
+    """The generator, with a row for each request."""
+
+    def __init__(self, load: Load) -> None:
+        self.rows: list[tuple[float, ...]] = []
+        self._sent: dict[Connection, float] = {}
+        super().__init__(load)
+
+    def _send(self, due: Due) -> None:
+        self._sent[self._idle[0]] = perf_counter()
+        super()._send(due)
+
+    def _took(self, connection: Connection, answer: bytes) -> None:
+        super()._took(connection, answer)
+        status = float(answer[9:12])
+        head = answer[: answer.index(b"\r\n\r\n")].lower()
+        whole, retry = status == 200 and self._whole in answer, b"\r\nretry-after:" in head
+        self.rows.append((connection.due, self._sent[connection], self._last, status, float(whole), float(retry)))
+
+    def _fail(self, kind: str, due: float) -> None:
+        super()._fail(kind, due)
+        self.rows.append((due, due, perf_counter(), NO_ANSWER, 0.0, 0.0))
+
+
+def answered(load: Load, path: Path) -> Answers:
+    """What a process of its own sees that carries out the load; `path` is the file between the two."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.overload.arrivals"],
+        input=json.dumps({"load": asdict(load), "path": str(path)}),
+        env={**machine_environ(), "OMP_NUM_THREADS": "1"},
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode:
+        raise Unavailable(f"The load generator ended: {(done.stderr.strip().splitlines() or ['no word'])[-1]}")
+    return Answers(*np.load(path).T)
+
+
+def main() -> None:
+    """Carry out the order on the standard input."""
+    order = json.loads(sys.stdin.read())
+    generator = Noting(Load(**order["load"]))
+    generator.run()
+    np.save(order["path"], np.array(generator.rows, dtype=np.float64).reshape(-1, len(COLUMNS)))
+
+
+if __name__ == "__main__":
+    main()

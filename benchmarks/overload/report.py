@@ -1,0 +1,150 @@
+"""The figures as tables, from the results as they were kept."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from benchmarks.serving.contenders import FLYWHEEL
+from benchmarks.serving.report import figure
+from benchmarks.tables import markdown
+
+Results = Mapping[str, Any]  # by part: "overload", "soak"; None for one that was not measured
+NOT_YET = "Not measured yet: `python -m benchmarks.overload{options}` on a machine that does nothing else."
+KEPT_SHARE, REFUSED, BACK = 0.9, 10.0, 10  # of the peak goodput; milliseconds; seconds
+NO = "**no**"
+
+
+def tables(found: Results) -> dict[str, str]:
+    """All tables by name; a sentence in the place of what was not measured."""
+    return {
+        name: make(found[part]["found"]) if found.get(part) else NOT_YET.format(options=OPTIONS[part])
+        for name, (part, make) in TABLES.items()
+    }
+
+
+def rates(found: Results) -> str:
+    """Goodput and refusals against the arrival rate."""
+    heading = (
+        "candidates",
+        "of saturation",
+        "arrivals a second",
+        "goodput a second",
+        "whole but late",
+    )
+    refused = ("p50 ms", "p99 ms", "not answered", "refusals' p99 ms from sent", "from due", "without Retry-After")
+    rows = [
+        [
+            candidates,
+            f"{point['share']:g}×",
+            *(figure(point[name]) for name in ("asked", "good", "late", "p50", "p99")),
+            ", ".join(f"{kind}: {number:,}" for kind, number in point["others"].items()) or "0",
+            *(figure(point[name]) for name in ("refused_p99", "refused_p99_due")),
+            point["without_retry"],
+        ]
+        for candidates, each in found.items()
+        for point in each["points"]
+    ]
+    return markdown((*heading, *refused), rows)
+
+
+def memory(found: Results) -> str:
+    """Resident megabytes of each process around each load: before, peak, and when its log was recorded."""
+    rows = [
+        [candidates, f"{point['share']:g}×", *(_held(point["memory"][name]) for name in FLYWHEEL.parts)]
+        for candidates, each in found.items()
+        for point in each["points"]
+    ]
+    return markdown(("candidates", "of saturation", *(f"{name} MB" for name in FLYWHEEL.parts)), rows)
+
+
+def targets(found: Results) -> str:
+    """What was to be reached, and whether it was."""
+    rows = []
+    for candidates, each in found.items():
+        peak, last = max(point["good"] for point in each["points"]), each["points"][-1]
+        kept, back = last["good"] / peak, each["recovered"]
+        retry = sum(point["without_retry"] for point in each["points"])
+        rows += [
+            [
+                candidates,
+                f"goodput at {last['share']:g}× of its peak",
+                "≥ 90%",
+                f"{kept:.0%}",
+                _met(kept >= KEPT_SHARE),
+            ],
+            [candidates, "refusals' p99 there, from sent", "< 10 ms", *_refused(last["refused_p99"])],
+            [candidates, "refusals without Retry-After", "0", str(retry), _met(retry == 0)],
+            [
+                candidates,
+                f"seconds until p99 is within 1.5× of {figure(each['before'])} ms again",
+                f"≤ {BACK}",
+                "not in the time measured" if back is None else str(back),
+                _met(back is not None and back <= BACK),
+            ],
+        ]
+    return markdown(("candidates", "target", "wanted", "found", "met"), rows)
+
+
+def soak(found: Results) -> str:
+    """Ten minutes of a calm load: slopes with their 95% intervals."""
+    lines = [
+        f"{found['answers']:,} answers at {figure(found['rate'])} a second, {found['candidates']} candidates each; "
+        f"{found['not_answered']:,} requests were not answered. p50 {figure(found['p50'])} ms, "
+        f"p99 {figure(found['p99'])} ms, longest {figure(found['longest'])} ms; "
+        f"{found['late']:,} answers took over 50 ms, in {found['stalls']} stalls.",
+        "",
+        markdown(("slope", "a minute", "95% interval", "shows growth"), list(_slopes(found))),
+    ]
+    return "\n".join(lines)
+
+
+def stalls(found: Results) -> str:
+    """The longest stalls, and what each process did from 50 ms before to 50 ms after: ran / had no core, ms."""
+    if not found["worst"]:
+        return "None."
+    names = list(found["worst"][0]["parts"])
+    rows = [
+        [
+            figure(one["begin"]),
+            figure(one["longest"]),
+            one["answers"],
+            *("{:.0f} / {:.0f}".format(*one["parts"][name]) for name in names),
+        ]
+        for one in found["worst"]
+    ]
+    return markdown(("at s", "longest ms", "answers", *names), rows)
+
+
+def _slopes(found: Results) -> list[list[str]]:
+    named = {f"{name} of a window, ms": each for name, each in found["latency"].items()}
+    named |= {f"memory of {name}, MB": each for name, each in found["memory"].items()}
+    return [
+        [
+            name,
+            f"{each['each_minute']:+.3f}",
+            f"{each['low']:+.3f} to {each['high']:+.3f}",
+            "**yes**" if each["low"] > 0 else "no",
+        ]
+        for name, each in named.items()
+    ]
+
+
+def _held(each: Mapping[str, float]) -> str:
+    return " → ".join(f"{each[name]:.0f}" for name in ("before", "peak", "after"))
+
+
+def _refused(found: float | None) -> tuple[str, str]:
+    return ("none", "yes") if found is None else (f"{figure(found)} ms", _met(found < REFUSED))
+
+
+def _met(met: bool) -> str:
+    return "yes" if met else NO
+
+
+OPTIONS = {"overload": "", "soak": " --soak"}
+TABLES: Mapping[str, tuple[str, Callable[[Results], str]]] = {
+    "overload-targets": ("overload", targets),
+    "overload-rates": ("overload", rates),
+    "overload-memory": ("overload", memory),
+    "overload-soak": ("soak", soak),
+    "overload-stalls": ("soak", stalls),
+}

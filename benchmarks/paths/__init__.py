@@ -1,0 +1,1 @@
+"""The paths beside that of a prediction: training sets, materialisation, the recorder, the way to a first answer."""
