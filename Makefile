@@ -34,8 +34,10 @@ docker-test: setup ## the stack in containers, brought up, tried and taken down;
 	@$(BIN)/python -m pytest tests/docker/test_stores.py
 	@$(BIN)/python -m pytest tests/docker -v --ignore tests/docker/test_stores.py
 
-bench: setup ## measure serving and monitoring anew: tables, plots and the README files' figures; some 40 minutes
+bench: setup ## measure everything anew: tables, plots and the README files' figures; more than an hour
 	@$(BIN)/python -m benchmarks.serving
+	@$(BIN)/python -m benchmarks.overload
+	@$(BIN)/python -m benchmarks.paths
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.monitoring
 
 check: setup ## formatting, lint, types and the import rules

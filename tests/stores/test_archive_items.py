@@ -13,6 +13,7 @@ from contracts.errors import InvalidInput, NotFound
 from contracts.ports import Archive
 from contracts.records import ItemRecord
 from contracts.system import Source, System
+from infra import archive_files
 from infra.archive import ParquetArchive
 from infra.memory_archive import MemoryArchive
 from tests.stores.log_records import SHOP, outcome, prediction
@@ -98,7 +99,10 @@ def test_what_no_column_can_hold_is_refused(tmp_path: Path) -> None:
         ParquetArchive(tmp_path).append([film("a", genre=None)])
 
 
-def test_the_same_records_again_are_the_same_file_and_merging_changes_nothing(tmp_path: Path) -> None:
+def test_the_same_records_again_are_the_same_file_and_merging_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive_files, "KEPT_SECONDS", 0.0)
     archive = ParquetArchive(tmp_path)
     for number in range(150):  # beyond the number at which small files are merged in passing
         archive.append([film(f"f{number:03d}", genre="sport"), film("again", received=timedelta(seconds=number))])
