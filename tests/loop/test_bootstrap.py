@@ -110,10 +110,15 @@ def test_schedules_follow_the_platforms_clock(half_way: str, settings: Settings)
     rhythms = {each.name: each.rhythm for each in DEPLOYMENTS if each.rhythm}
     crons = {name: {rhythm.cron(turn) for turn in range(count)} for name, rhythm in rhythms.items()}
     poll(lambda: timings(settings) == crons, 20, "crons")
-    poll(lambda: scheduled(settings), 20, "runs by the crons")
-    for name, at in scheduled(settings):
-        assert at.second == 0
-        assert (at.minute - rhythms[name].minute) % (rhythms[name].period / MINUTE) < count
+
+    def of_a_turn(name: str, at: datetime) -> bool:
+        return at.second == 0 and (at.minute - rhythms[name].minute) % (rhythms[name].period / MINUTE) < count
+
+    def by_crons() -> bool:  # Prefect's scheduler may be making the others' runs as their schedules are replaced
+        runs = scheduled(settings)
+        return bool(runs) and all(of_a_turn(name, at) for name, at in runs)
+
+    poll(by_crons, 30, "runs by the crons, and no others")
 
 
 def timings(settings: Settings) -> dict[str, set[Any]]:
