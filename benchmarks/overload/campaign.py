@@ -76,12 +76,12 @@ class Campaign:
         found: dict[str, Any] = {}
         with stack(self._settings, FLYWHEEL.name) as running:
             bench = Bench(FLYWHEEL, self._settings, running)
-            campaign._wait_for_champion(self._settings)
+            campaign.wait_for_champion(self._settings)
             if "overload" in parts:
                 found["overload"] = {n: self._overload(bench, running, n) for n in self._plan.candidates}
             if "soak" in parts:
                 found["soak"] = self._soak(bench, running)
-        return {part: {"about": origin, **plain({"found": each})} for part, each in found.items()}
+        return {part: {"about": origin, **campaign.plain({"found": each})} for part, each in found.items()}
 
     def _overload(self, bench: Bench, running: Stack, candidates: int) -> dict[str, Any]:
         """Saturation, then each share of it in the open form; after the largest at once the calm load again."""
@@ -104,7 +104,7 @@ class Campaign:
         share, saturation = load
         with remembered(running) as memory:
             answers = self._put(bench, bodies, share * saturation, self._plan.seconds)
-            bench._wait_for_the_log()
+            bench.wait_for_the_log()
         return self._told(share, answers, memory)
 
     def _overwhelmed(
@@ -115,7 +115,7 @@ class Campaign:
         with remembered(running) as memory:
             answers = self._put(bench, bodies, share * saturation, self._plan.seconds)
             after = self._put(bench, bodies, CALM_SHARE * saturation, self._plan.calm)
-            bench._wait_for_the_log()
+            bench.wait_for_the_log()
         return self._told(share, answers, memory), after
 
     def _told(self, share: float, answers: Answers, memory: dict[str, Any]) -> dict[str, Any]:
@@ -200,8 +200,3 @@ def remembered(running: Stack, every: float = 0.5) -> Iterator[dict[str, Any]]:
     for name in FLYWHEEL.parts:
         values = [one[name] for one in series]
         found[name] = {"before": values[0], "peak": max(*values, last[name]), "after": last[name], "series": values}
-
-
-def plain(found: Any) -> Any:
-    """As JSON has it."""
-    return campaign._plain(found)

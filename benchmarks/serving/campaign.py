@@ -84,13 +84,13 @@ class Campaign:
                 self._measure(Bench(contender, self._settings, running))
         usual = self._answers[USUAL.name]
         self._found.checks["score_gap"] = max(checks.gap(usual, other) for other in self._answers.values())
-        return {"about": origin, **_plain(asdict(self._found))}
+        return {"about": origin, **plain(asdict(self._found))}
 
     def _measure(self, bench: Bench) -> None:
         name = bench.contender.name
         closed, opened = self._found.closed.setdefault(name, {}), self._found.open.setdefault(name, {})
         if bench.contender is FLYWHEEL:
-            _wait_for_champion(self._settings)
+            wait_for_champion(self._settings)
         self._answers[name] = [one for bodies in self._bodies.values() for one in checks.answers(bench, bodies)]
         for candidates, bodies in self._bodies.items():
             bench.run(bench.load(bodies, min(WARM_UP, self._plan.closed_seconds), None, CLOSED))
@@ -163,11 +163,12 @@ def about(plan: Plan) -> dict[str, Any]:
         "busy_cores_before": round(usage.busy_cores(LOOK_SECONDS), 2),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "seed": data.SEED,
-        "plan": _plain(asdict(plan)),
+        "plan": plain(asdict(plan)),
     }
 
 
-def _wait_for_champion(settings: Settings) -> None:
+def wait_for_champion(settings: Settings) -> None:
+    """Until serving has the benchmark's model; `Unavailable` when it does not come."""
     deadline = time.monotonic() + CHAMPION_PATIENCE
     while True:
         models = httpx.get(f"{settings.serving}/v1/models", timeout=10).raise_for_status().json()
@@ -178,12 +179,12 @@ def _wait_for_champion(settings: Settings) -> None:
         time.sleep(0.1)
 
 
-def _plain(found: Any) -> Any:
+def plain(found: Any) -> Any:
     """As JSON has it: NaN, of what was not measured, as null."""
     if isinstance(found, dict):
-        return {str(key): _plain(value) for key, value in found.items()}
+        return {str(key): plain(value) for key, value in found.items()}
     if isinstance(found, list | tuple):
-        return [_plain(value) for value in found]
+        return [plain(value) for value in found]
     if isinstance(found, float):
         return None if found != found else float(f"{found:.5g}")
     return found

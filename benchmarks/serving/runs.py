@@ -78,7 +78,7 @@ class Bench:
         before, machine = usage.processor_seconds(self._stack, parts), usage.Machine()
         found = generated(load)
         memory, behind, ended = usage.resident(self._stack, parts), self._behind(), time.monotonic()
-        self._wait_for_the_log()
+        self.wait_for_the_log()
         drained = time.monotonic() - ended if behind else 0.0
         spent = usage.between(before, usage.processor_seconds(self._stack, parts))
         each = {name: 1000 * seconds / max(1, found.due) for name, seconds in spent.items()}
@@ -93,7 +93,8 @@ class Bench:
             length: Any = client.xlen(STREAM)
         return int(length)
 
-    def _wait_for_the_log(self) -> None:
+    def wait_for_the_log(self) -> None:
+        """Until the recorder has taken all there is; `Unavailable` when it does not."""
         deadline = time.monotonic() + LOG_PATIENCE
         while behind := self._behind():
             if time.monotonic() > deadline:
