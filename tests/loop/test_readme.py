@@ -45,7 +45,9 @@ def test_every_command_is_run_here_or_known_to_run_elsewhere() -> None:
 
 @pytest.mark.timeout(600)
 def test_the_commands_do_what_they_say(tmp_path: Path) -> None:
-    settings = settings_in(tmp_path / "state")
+    own = tmp_path / "systems"  # where `flywheel new` puts a system: not into the checkout
+    own.mkdir()
+    settings = settings_in(tmp_path / "state").model_copy(update={"systems_dir": own})
     environ = machine_environ() | settings.environ()
     environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environ['PATH']}"
     stop = next(line for line in commands() if line == "flywheel down")
@@ -60,6 +62,7 @@ def test_the_commands_do_what_they_say(tmp_path: Path) -> None:
             if found := re.search(r'"prediction_id":\s*"([^"]+)"', done.stdout):
                 prediction_id = found[1]
         assert prediction_id
+        assert (own / "parcel_returns" / "task.py").exists()
     finally:
         ended = subprocess.run(shlex.split(stop), env=environ, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
