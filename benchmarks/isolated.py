@@ -1,4 +1,4 @@
-"""Settings of a stack that a benchmark has to itself: its own folder, and ports that nothing else listens on."""
+"""Settings of a stack that a benchmark or a test has to itself: its own folder, ports that nothing else listens on."""
 
 import socket
 from pathlib import Path
@@ -11,11 +11,11 @@ PORTS = tuple(name for name in Settings.model_fields if name.endswith("_port"))
 
 def settings_in(folder: Path, **given: Any) -> Settings:
     """Settings of a stack that lives in `folder` and collides with no other; `given` ones come on top."""
-    ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
+    ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
     return Settings.model_validate({"state_dir": folder, **ports, **given})
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports that nothing listens on now; all are held until the last is known, so that no two are the same."""
     sockets = [socket.socket() for _ in range(count)]
     try:

@@ -1,7 +1,6 @@
 """What every test may use: settings of its own (a folder in tmp_path, free ports), a real Redis server, a database."""
 
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -12,11 +11,12 @@ import prometheus_client  # noqa: F401  # before Feast, whose import sets a vari
 import pytest
 import redis
 
+from benchmarks.isolated import free_ports, settings_in
 from infra import redis_server
 from infra.settings import Settings
 from tests import servers
 
-PORTS = [name for name in Settings.model_fields if name.endswith("_port")]
+__all__ = ["free_ports", "settings_in"]  # for all tests
 SERVERS = pytest.StashKey[servers.Servers]()
 
 
@@ -30,23 +30,6 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str:
     return f"stores: {servers.described(config.stash[SERVERS])}"
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on now; all are held until the last is known, so that no two are the same."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
-
-
-def settings_in(folder: Path) -> Settings:
-    """Settings of a stack that lives in `folder` and collides with no other."""
-    return Settings.model_validate({"state_dir": folder, **dict(zip(PORTS, free_ports(len(PORTS)), strict=True))})
 
 
 def poll(check, seconds: float = 10.0, what: str = "the condition"):  # type: ignore[no-untyped-def]  # any check, its value

@@ -15,6 +15,7 @@ import psutil
 from matplotlib.figure import Figure
 from rich.console import RenderableType
 
+from benchmarks.figures import rounded
 from contracts.errors import NotFound
 
 SEED = 2026_11_21  # no method was changed after figures of this seed were looked at
@@ -59,7 +60,7 @@ def about(code: str, seed: int, quick: bool, seconds: float) -> About:
 def keep(folder: Path, name: str, figures: Figures, origin: About) -> None:
     """Write NAME.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = {"about": asdict(origin), "figures": _rounded(figures)}
+    found = {"about": asdict(origin), "figures": rounded(figures, DIGITS)}
     (folder / f"{name}.json").write_text(json.dumps(found, indent=1, allow_nan=False) + "\n")
 
 
@@ -76,13 +77,3 @@ def kept(folder: Path, name: str) -> dict[str, Any]:
         raise NotFound(f"There are no figures of {name!r}: run python -m benchmarks.monitoring --only {name}.")
     found: dict[str, Any] = json.loads(path.read_text())
     return found
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, float):
-        return float(f"{value:.{DIGITS}g}")
-    if isinstance(value, Mapping):
-        return {key: _rounded(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(one) for one in value]
-    return value

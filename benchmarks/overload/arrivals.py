@@ -4,7 +4,6 @@ An `Order` in JSON in; the answers in a file of NumPy's, one row each, as `COLUM
 """
 
 import json
-import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,8 +14,7 @@ from numpy.typing import NDArray
 
 from benchmarks.serving.generator import Connection, Due, Generator
 from benchmarks.serving.load import Load
-from contracts.errors import Unavailable
-from infra.settings import ROOT, machine_environ
+from benchmarks.serving.runs import ordered
 
 COLUMNS = ("due", "sent", "ended", "status", "whole", "retry_after")  # seconds of the monotonic clock; 1.0 for yes
 NO_ANSWER = 0.0  # the status of a request that none came for
@@ -65,17 +63,7 @@ class Noting(Generator):
 
 def answered(load: Load, path: Path) -> Answers:
     """What a process of its own sees that carries out the load; `path` is the file between the two."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.overload.arrivals"],
-        input=json.dumps({"load": asdict(load), "path": str(path)}),
-        env={**machine_environ(), "OMP_NUM_THREADS": "1"},
-        cwd=ROOT,
-        text=True,
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode:
-        raise Unavailable(f"The load generator ended: {(done.stderr.strip().splitlines() or ['no word'])[-1]}")
+    ordered("benchmarks.overload.arrivals", {"load": asdict(load), "path": str(path)})
     return Answers(*np.load(path).T)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from benchmarks.figures import rounded
 from benchmarks.paths.plan import SEED, Plan
 
 RESULTS = Path(__file__).with_name("results")
@@ -37,7 +38,7 @@ def about(plan: Plan, busy: float) -> dict[str, Any]:
 def keep(folder: Path, name: str, origin: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
     """Write NAME.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = {"about": origin, "figures": _rounded(figures)}
+    found = {"about": origin, "figures": rounded(figures, DIGITS)}
     (folder / f"{name}.json").write_text(json.dumps(found, indent=1, allow_nan=False) + "\n")
 
 
@@ -46,13 +47,3 @@ def kept(name: str, folder: Path = RESULTS) -> Results | None:
     path = folder / f"{name}.json"
     found: Results | None = json.loads(path.read_text()) if path.exists() else None
     return found
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, float):
-        return float(f"{value:.{DIGITS}g}")
-    if isinstance(value, Mapping):
-        return {key: _rounded(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(one) for one in value]
-    return value

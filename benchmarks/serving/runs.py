@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -103,10 +104,15 @@ class Bench:
 
 
 def generated(load: Load) -> Found:
-    """What a process of its own finds that carries out the load; it ends with this call, however that ends."""
+    """What a process of its own finds that carries out the load."""
+    return Found(**json.loads(ordered("benchmarks.serving.generator", asdict(load))))
+
+
+def ordered(generator: str, order: Mapping[str, Any]) -> str:
+    """What a process of that module prints when it is given the order; it ends with this call, however that ends."""
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.serving.generator"],
-        input=json.dumps(asdict(load)),
+        [sys.executable, "-m", generator],
+        input=json.dumps(order),
         env={**machine_environ(), "OMP_NUM_THREADS": "1"},
         cwd=ROOT,
         text=True,
@@ -115,4 +121,4 @@ def generated(load: Load) -> Found:
     )
     if done.returncode:
         raise Unavailable(f"The load generator ended: {(done.stderr.strip().splitlines() or ['no word'])[-1]}")
-    return Found(**json.loads(done.stdout))
+    return done.stdout
