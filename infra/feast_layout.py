@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import compress
 from typing import Any
 
 import mmh3
@@ -24,6 +25,7 @@ from infra.state_cache import NEVER, States
 
 PROJECT = b"flywheel"
 STRING = 2  # Feast's ValueType.STRING
+STRING_HEAD = struct.Struct("<II").pack  # its type and how many bytes it has
 FLOAT = np.dtype([("tag", "u1"), ("value", "<f4")])  # a Value protobuf that holds a float_val, field 6
 FLOAT_TAG = 6 << 3 | 5
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -48,39 +50,45 @@ class FeastLayout:
 
     view: FeatureView
     keys: tuple[str, ...]  # as Feast serialises them
-    command_head: bytes
-    command_tail: bytes
+    command_head: bytes  # what comes before an entity's key …
+    key_head: bytes  # … what all keys begin with …
+    command_tail: bytes  # … and what comes after it
     defaults: NDArray[np.float32]
     ttl: int  # microseconds
 
     @classmethod
     def of(cls, system: System, view: FeatureView) -> "FeastLayout":
-        name = f"{system.name}__{view.name}"
+        name, keys = f"{system.name}__{view.name}", tuple(sorted(view.entities))
         fields = [field(name, feature.name) for feature in view.features] + [f"_ts:{name}".encode()]
         return cls(
             view=view,
-            keys=tuple(sorted(view.entities)),
+            keys=keys,
             command_head=b"*%d\r\n$5\r\nHMGET\r\n" % (len(fields) + 2),
-            command_tail=b"".join(bulk(one) for one in fields),
+            key_head=_key_head(keys),
+            command_tail=PROJECT + b"\r\n" + b"".join(bulk(one) for one in fields),
             defaults=defaults(view),
             ttl=view.ttl // MICROSECOND,
         )
 
     def asking(self, entities: Collection[tuple[str, ...]]) -> list[bytes]:
         """The commands that ask for the states of entities, whose values are in the order of `keys`."""
-        return [self.command_head + bulk(entity_key(self.keys, each)) + self.command_tail for each in entities]
+        beside = len(self.key_head) + len(PROJECT)
+        return [
+            b"%b$%d\r\n%b%b%b" % (self.command_head, beside + len(values), self.key_head, values, self.command_tail)
+            for values in map(_serialised, entities)
+        ]
 
     def read(self, replies: Sequence[Reply]) -> States:
         """The replies as states: where a value is missing, the feature's default."""
         values = np.tile(self.defaults, (len(replies), 1))
-        missing = np.fromiter((None in reply for reply in replies), dtype=bool, count=len(replies))
+        whole = np.array([None not in reply for reply in replies], dtype=bool)
         stamps = [NEVER if (stamp := reply[-1]) is None else _microseconds(stamp) for reply in replies]
-        if not missing.all():
-            values[~missing] = _floats([reply for reply in replies if None not in reply], self.defaults)
-        for reply, row in zip(replies, values, strict=True):
-            if reply[-1] is not None and None in reply:
-                _fill(row, reply)
-        return States(values, np.array(stamps, dtype=np.int64), missing)
+        if complete := list(compress(replies, whole)):
+            values[whole] = _floats(complete, self.defaults)
+        for place in np.flatnonzero(~whole).tolist():
+            if stamps[place] != NEVER:
+                _fill(values[place], replies[place])
+        return States(values, np.array(stamps, dtype=np.int64), ~whole)
 
     def as_of(self, states: States, now: datetime) -> tuple[NDArray[np.float32], set[str]]:
         """Entities × features as of a moment, stale states replaced by defaults; and what was wrong with any:
@@ -94,7 +102,7 @@ class FeastLayout:
 
 def entity_key(keys: Sequence[str], values: Sequence[str]) -> bytes:
     """The Redis key of an entity with string values; `keys` sorted, `values` in their order."""
-    return struct.pack("<I", len(keys)) + b"".join(map(_serialised, (*keys, *values))) + PROJECT
+    return _key_head(keys) + _serialised(values) + PROJECT
 
 
 def field(view: str, feature: str) -> bytes:
@@ -107,14 +115,17 @@ def defaults(view: FeatureView) -> NDArray[np.float32]:
     return np.array([feature.default for feature in view.features], dtype=np.float32)
 
 
-def _serialised(text: str) -> bytes:
-    encoded = text.encode()
-    return struct.pack("<II", STRING, len(encoded)) + encoded
+def _key_head(keys: Sequence[str]) -> bytes:
+    return struct.pack("<I", len(keys)) + _serialised(keys)
+
+
+def _serialised(texts: Sequence[str]) -> bytes:
+    return b"".join([STRING_HEAD(STRING, len(encoded)) + encoded for encoded in map(str.encode, texts)])
 
 
 def _floats(replies: list[Reply], defaults: NDArray[np.float32]) -> NDArray[np.float32]:
     """The values of replies in which nothing is missing, all at once."""
-    joined = b"".join(value for reply in replies for value in reply[:-1] if value is not None)
+    joined = b"".join([value for reply in replies for value in reply[:-1] if value is not None])
     if len(joined) == len(replies) * len(defaults) * FLOAT.itemsize:
         decoded = np.frombuffer(joined, dtype=FLOAT).reshape(len(replies), len(defaults))
         if (decoded["tag"] == FLOAT_TAG).all():

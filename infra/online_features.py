@@ -27,9 +27,9 @@ from infra.live_features import LiveLayout, entities, row_ids
 from infra.live_windows import live_views, ticked_views
 from infra.redis_link import RedisLink
 from infra.redis_protocol import packed
-from infra.state_cache import Entity, StateCache, States
+from infra.state_cache import Entity, StateCache
 
-Values = tuple[NDArray[np.float32], set[str]]  # entities × features of a view, and what was wrong with any
+Values = tuple[NDArray[np.float32], set[str]]  # rows × features of a view, and what was wrong with any
 
 
 class RedisFeatureReader:
@@ -53,13 +53,13 @@ class RedisFeatureReader:
             marks = prepared.marks(replies)
             took = [part.take(list(islice(replies, len(part.commands))), marks.get(part.view.name)) for part in asked]
             asked = [part for part, whole in zip(asked, took, strict=True) if not whole]
-        degraded: set[str] = set()
-        columns: list[NDArray[np.float32]] = []
-        for part in parts:
-            values, faults = part.values(now)
-            columns.append(values[part.row])
-            degraded.update(f"{part.view.name}: {fault}" for fault in faults)
-        return FeatureRead(_with_request_features(system, rows, columns), tuple(sorted(degraded)))
+        found = [part.values(now) for part in parts]
+        degraded = {
+            f"{part.view.name}: {each}" for part, (_, faults) in zip(parts, found, strict=True) for each in faults
+        }
+        return FeatureRead(
+            _with_request_features(system, rows, [values for values, _ in found]), tuple(sorted(degraded))
+        )
 
     async def observe(self, system: System, rows: Columns, event_id: str) -> None:
         """Add each of the rows to the events of the system's live views, in one round trip; twice is once.
@@ -94,14 +94,10 @@ class RedisFeatureReader:
 
 
 class _Part(Protocol):
-    """What a request asks of a view: of each entity once."""
+    """What a request asks of a view: of each entity once, and only what is not known."""
 
     @property
     def view(self) -> FeatureView: ...
-
-    @property
-    def row(self) -> NDArray[np.intp]:
-        """Where each row's entity is among those asked for."""
 
     @property
     def commands(self) -> list[bytes]:
@@ -118,14 +114,17 @@ class _Live:
     """Of a view whose events are stored."""
 
     layout: LiveLayout
-    row: NDArray[np.intp]
+    row: NDArray[np.intp]  # where each row's entity is among those that are asked about
     commands: list[bytes]
     replies: list[Any]
 
     @classmethod
     def of(cls, layout: LiveLayout, rows: Columns, now: datetime) -> "_Live":
-        asked, row = _distinct(layout.view, layout.view.entities, rows)
-        return cls(layout, row, [packed(*command) for command in layout.asking(asked, now)], [])
+        asked = _entities(layout.view, layout.view.entities, rows)
+        place = {entity: number for number, entity in enumerate(dict.fromkeys(asked))}
+        row = np.fromiter(map(place.__getitem__, asked), dtype=np.intp, count=len(asked))
+        commands = [packed(*command) for command in layout.asking(list(place), now)]
+        return cls(layout, _spread(row, rows), commands, [])
 
     @property
     def view(self) -> FeatureView:
@@ -138,47 +137,43 @@ class _Live:
     def values(self, now: datetime) -> Values:
         found = self.layout.read(self.replies, now)
         if found is None:
-            return np.tile(defaults(self.view), (len(self.replies) - 1, 1)), {"missing"}
-        return found, set()
+            return np.tile(defaults(self.view), (len(self.row), 1)), {"missing"}
+        return found[self.row], set()
 
 
-@dataclass
 class _Ticked:
     """Of a view whose states Feast stores, and of which some are kept here."""
 
-    layout: FeastLayout
-    cache: StateCache
-    row: NDArray[np.intp]
-    entities: Sequence[Entity]
-    states: States
-    unread: NDArray[np.intp]  # places among the entities
-    watermark: bytes | None  # of the states that were kept
-    commands: list[bytes]
-
-    @classmethod
-    def of(cls, layout: FeastLayout, cache: StateCache, rows: Columns) -> "_Ticked":
-        asked, row = _distinct(layout.view, layout.keys, rows)
-        states, unread = cache.find(asked)
-        commands = layout.asking([asked[place] for place in unread])
-        return cls(layout, cache, row, asked, states, unread, cache.watermark, commands)
+    def __init__(self, layout: FeastLayout, cache: StateCache, rows: Columns) -> None:
+        self._layout, self._cache, self._rows = layout, cache, rows
+        self._entities = _entities(layout.view, layout.keys, rows)
+        self._states, unread = cache.find(self._entities)
+        self._watermark = cache.watermark  # of the states that were kept
+        self._ask(unread)
 
     @property
     def view(self) -> FeatureView:
-        return self.layout.view
+        return self._layout.view
 
     def take(self, replies: list[Any], watermark: bytes | None) -> bool:
-        found = self.layout.read(replies)
-        self.states.put(self.unread, found)
-        self.cache.keep([self.entities[place] for place in self.unread], found, watermark)
-        if watermark == self.watermark or len(self.unread) == len(self.entities):
+        found = self._layout.read(replies)
+        place = {entity: number for number, entity in enumerate(self._asked)}
+        self._states.put(self._unread, found.take([place[self._entities[row]] for row in self._unread]))
+        self._cache.keep(self._asked, found, watermark)
+        if watermark == self._watermark or len(self._unread) == len(self._entities):
             return True
-        self.unread = np.setdiff1d(np.arange(len(self.entities)), self.unread)  # they were kept by another watermark
-        self.commands = self.layout.asking([self.entities[place] for place in self.unread])
-        self.watermark = watermark
+        self._watermark = watermark
+        self._ask(np.setdiff1d(np.arange(len(self._entities)), self._unread))  # they were kept by another watermark
         return False
 
     def values(self, now: datetime) -> Values:
-        return self.layout.as_of(self.states, now)
+        values, faults = self._layout.as_of(self._states, now)
+        return _spread(values, self._rows), faults
+
+    def _ask(self, unread: NDArray[np.intp]) -> None:
+        self._unread = unread
+        self._asked = list(dict.fromkeys([self._entities[row] for row in unread]))
+        self.commands = self._layout.asking(self._asked)
 
 
 @dataclass(frozen=True)
@@ -203,7 +198,7 @@ class _Prepared:
     def asked(self, rows: Columns, now: datetime) -> list[_Part]:
         """What a request's rows ask of each view, in the views' order."""
         return [
-            _Live.of(self.live[view.name], rows, now) if view.live else _Ticked.of(*self.ticked[view.name], rows)
+            _Live.of(self.live[view.name], rows, now) if view.live else _Ticked(*self.ticked[view.name], rows)
             for view in self.system.features.views
         ]
 
@@ -212,22 +207,19 @@ class _Prepared:
         return dict(zip(self.ticked, next(replies), strict=True)) if self.heading else {}
 
 
-def _distinct(view: FeatureView, keys: Sequence[str], rows: Columns) -> tuple[Sequence[Entity], NDArray[np.intp]]:
-    """Each entity of the rows once, and where each row's is among them."""
+def _entities(view: FeatureView, keys: Sequence[str], rows: Columns) -> list[Entity]:
+    """Each row's entity, or the one that all rows share."""
     if missing := [key for key in keys if key not in rows]:
         raise InvalidInput(f"Rows lack {missing[0]!r}, an entity of the view {view.name!r}.", missing[0])
-    count = len(rows[keys[0]])
-    varying = {key: rows[key] for key in keys if rows[key].strides != (0,)}  # what rows share is one value in memory
-    if not varying:
-        return list(entities(keys, {key: rows[key][:1] for key in keys})), np.zeros(count, dtype=np.intp)
-    seen: Any = [values.tolist() for values in varying.values()]
-    seen = list(zip(*seen, strict=True)) if len(seen) > 1 else seen[0]
-    if len(set(seen)) == count:  # as candidates are
-        return list(entities(keys, rows)), np.arange(count)
-    place: dict[Any, int] = {}
-    row = np.fromiter((place.setdefault(one, len(place)) for one in seen), dtype=np.intp, count=count)
-    first = np.unique(row, return_index=True)[1]
-    return list(entities(keys, {key: rows[key][first] for key in keys})), row
+    if all(rows[key].strides == (0,) for key in keys):  # it is one value in memory
+        return list(entities(keys, {key: rows[key][:1] for key in keys}))
+    return list(entities(keys, rows))
+
+
+def _spread(found: NDArray[Any], rows: Columns) -> NDArray[Any]:
+    """What was found of the one entity of all rows, once for each of them; what is of a row each stays."""
+    count = len(next(iter(rows.values())))
+    return found if len(found) == count else np.repeat(found, count, axis=0)
 
 
 def _with_request_features(system: System, rows: Columns, columns: list[NDArray[np.float32]]) -> Matrix:

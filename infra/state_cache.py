@@ -7,14 +7,14 @@ has none, and nothing is kept without one. What anything else writes to Redis is
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from time import monotonic
 
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_AGE = 10.0  # seconds
-CAPACITY = 65_536  # entities a view; some 300 bytes each
+MAX_AGE = 60.0  # seconds
+CAPACITY = 65_536  # entities a view
+WAYS = 8  # places of a set: their hashes are one line of a processor's cache
 NEVER = np.iinfo(np.int64).min  # the stamp of an entity of which there is no state
 
 Entity = tuple[str, ...]
@@ -32,9 +32,9 @@ class States:
         """Write others' rows over these."""
         self.values[at], self.stamps[at], self.missing[at] = others.values, others.stamps, others.missing
 
-    def take(self, at: NDArray[np.intp]) -> "States":
+    def take(self, at: NDArray[np.intp] | Sequence[int]) -> "States":
         """A copy of these rows."""
-        return States(self.values[at], self.stamps[at], self.missing[at])
+        return States(self.values.take(at, axis=0), self.stamps.take(at), self.missing.take(at))
 
     @classmethod
     def empty(cls, rows: int, width: int) -> "States":
@@ -42,46 +42,48 @@ class States:
 
 
 class StateCache:
-    """Bounded: when it is full the entity that was kept first makes room."""
+    """Set-associative, as processors' caches are: an entity's hash says in which of many small sets it may stand, and
+    whoever was read longest ago in that set makes room for it. So hundreds are found in a few steps of NumPy, where a
+    dictionary's every look-up waits for memory.
+
+    An entity is told from others by its hash alone, of 64 bits and with a key that is the process's own: of some 10¹⁹
+    pairs of entities one pair has the same.
+    """
 
     def __init__(
         self, width: int, capacity: int = CAPACITY, max_age: float = MAX_AGE, time: Callable[[], float] = monotonic
     ) -> None:
-        self._capacity, self._max_age, self._time = capacity, max_age, time
+        if capacity < WAYS or capacity & (capacity - 1):
+            raise ValueError(f"capacity is {capacity}; it should be a power of two, at least {WAYS}")
+        self._max_age, self._time = max_age, time
+        self._hashes = np.zeros((capacity // WAYS, WAYS), np.int64)  # sets × the places of one
+        self._read_at = np.full((capacity // WAYS, WAYS), -np.inf)
         self._states = States.empty(capacity, width)
-        self._read_at = np.full(capacity, -np.inf)
-        self._slots: dict[Entity, int] = {}
-        self._entities: list[Entity] = []  # by slot
-        self._next = 0
         self.watermark: bytes | None = None  # up to which what is kept was materialised
 
     def find(self, entities: Sequence[Entity]) -> tuple[States, NDArray[np.intp]]:
         """A row for each of the entities, and which of these rows are yet to be read."""
-        slots = np.fromiter(map(self._slots.get, entities, repeat(-1)), dtype=np.intp, count=len(entities))
-        young = self._read_at[slots] >= self._time() - self._max_age
-        return self._states.take(slots), np.flatnonzero((slots < 0) | ~young)
+        hashes, sets = self._hashed(entities)
+        same = self._hashes.take(sets, axis=0) == hashes[:, None]
+        places = sets * WAYS + same.argmax(axis=1)
+        young = self._read_at.take(places) >= self._time() - self._max_age
+        return self._states.take(places), np.flatnonzero(~(young & same.any(axis=1)))
 
     def keep(self, entities: Sequence[Entity], states: States, watermark: bytes | None) -> None:
         """Keep what was read of entities after the watermark was; what another one was kept by goes."""
         if watermark != self.watermark:
-            self._slots.clear()
-            self._entities.clear()
-            self._next, self.watermark = 0, watermark
+            self._read_at.fill(-np.inf)
+            self.watermark = watermark
         if watermark is None:
             return
-        slots = np.fromiter(map(self._slot, entities), dtype=np.intp, count=len(entities))
-        self._states.put(slots, states)  # of more than fit the last in a slot stays, as numpy has it
-        self._read_at[slots] = self._time()
+        hashes, sets = self._hashed(entities)
+        same = self._hashes.take(sets, axis=0) == hashes[:, None]
+        ways = np.where(same.any(axis=1), same.argmax(axis=1), self._read_at.take(sets, axis=0).argmin(axis=1))
+        self._hashes[sets, ways] = hashes  # of several that take one place the last stays, here and below: NumPy's rule
+        self._read_at[sets, ways] = self._time()
+        self._states.put(sets * WAYS + ways, states)
 
-    def _slot(self, entity: Entity) -> int:
-        """Where an entity has its place, or gets one."""
-        if (known := self._slots.get(entity)) is not None:
-            return known
-        slot, self._next = self._next, (self._next + 1) % self._capacity
-        if slot < len(self._entities):
-            del self._slots[self._entities[slot]]
-            self._entities[slot] = entity
-        else:
-            self._entities.append(entity)
-        self._slots[entity] = slot
-        return slot
+    def _hashed(self, entities: Sequence[Entity]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The entities' hashes, and the sets in which they may stand."""
+        hashes = np.fromiter(map(hash, entities), dtype=np.int64, count=len(entities))
+        return hashes, hashes & (len(self._hashes) - 1)

@@ -62,17 +62,46 @@ def test_a_row_that_was_found_is_the_callers_own() -> None:
     assert cache.find(entities("a"))[0].values.tolist() == states(entities("a")).values.tolist()
 
 
-@given(st.lists(st.lists(st.sampled_from("abcdefghij"), min_size=1, max_size=9, unique=True), max_size=12))
+@given(st.lists(st.lists(st.sampled_from("abcdefghijklmnop"), min_size=1, unique=True), max_size=12))
 def test_it_holds_the_newest_and_no_more_than_its_capacity(rounds: list[list[str]]) -> None:
-    cache = StateCache(1, capacity=4)
+    cache = StateCache(1, capacity=8)
     version: dict[Entity, int] = {}
     for number, names in enumerate(rounds):
         cache.keep(entities(*names), states(entities(*names), number), b"1")
         version |= dict.fromkeys(entities(*names), number)
-    everything = entities(*"abcdefghij")
+    everything = entities(*"abcdefghijklmnop")
     found, unread = cache.find(everything)
-    kept = [i for i in range(10) if i not in unread]
-    assert len(kept) == min(4, len(version))
+    kept = [i for i in range(16) if i not in unread]
+    assert len(kept) <= 8
+    if rounds:
+        assert everything.index((rounds[-1][-1],)) in kept
     for i in kept:
         assert found.stamps[i] == version[everything[i]]
         assert found.values[i] == hash(everything[i]) % 97 + version[everything[i]]
+
+
+def test_whoever_was_read_longest_ago_makes_room() -> None:
+    time = Time()
+    cache = StateCache(1, capacity=8, time=time)
+    for name in "abcdefgh" + "a" + "i":
+        time.now += 1.0
+        cache.keep(entities(name), states(entities(name)), b"1")
+    _, unread = cache.find(entities(*"abcdefghi"))
+    assert unread.tolist() == [1]
+
+
+def test_of_many_that_fit_nearly_all_are_kept() -> None:
+    names = entities(*map(str, range(10_000)))
+    cache = StateCache(1)
+    for first in range(0, len(names), 500):
+        cache.keep(names[first : first + 500], states(names[first : first + 500]), b"1")
+    found, unread = cache.find(names)
+    known = np.setdiff1d(np.arange(len(names)), unread)
+    assert len(known) > 9_000
+    assert np.array_equal(found.values[known], states(names).values[known])
+
+
+@pytest.mark.parametrize("capacity", [0, 4, 12])
+def test_a_capacity_that_does_not_divide_into_sets_is_refused(capacity: int) -> None:
+    with pytest.raises(ValueError, match=f"capacity is {capacity}"):
+        StateCache(1, capacity=capacity)
