@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from contracts.system import Columns
 
 NUMBERS = {"f": "<f8", "i": "<i8", "u": "<i8", "b": "|b1"}
-PLACES = "<u2"  # of recurring strings: no request has 65,536 candidates
+PLACES, MOST_PLACES = "<u2", 65_535  # of recurring strings: no request has 65,536 candidates
 TYPES = {*NUMBERS.values(), PLACES}
 RECURRING = 0.75  # the largest share of distinct strings that are sent as recurring ones
 
@@ -53,7 +53,7 @@ def _said(name: str, values: NDArray[Any], rows: int, blocks: list[bytes]) -> An
         raise ValueError(f"the column {name!r} is of type {values.dtype}, neither numbers nor strings")
     if kind == "f" and not np.isfinite(values).all():
         raise ValueError(f"the column {name!r} holds a value that is not a number")
-    if rows and (values == values[0]).all():
+    if rows and _shared(values):
         return values[:1].tolist()[0]
     if kind in NUMBERS:
         blocks.append(values.astype(NUMBERS[kind]).tobytes())
@@ -61,13 +61,19 @@ def _said(name: str, values: NDArray[Any], rows: int, blocks: list[bytes]) -> An
     return _strings(values.tolist(), rows, blocks)
 
 
+def _shared(values: NDArray[Any]) -> bool:
+    """Whether all rows have the same value. What is one value in memory for all, or differs at the ends, is told at
+    once."""
+    return values.strides == (0,) or bool(values[0] == values[-1] and (values == values[0]).all())
+
+
 def _strings(values: list[Any], rows: int, blocks: list[bytes]) -> Any:
-    place: dict[Any, int] = {}
-    places = [place.setdefault(value, len(place)) for value in values]
-    if len(place) > min(RECURRING * rows, np.iinfo(PLACES).max):
+    distinct = dict.fromkeys(values)
+    if len(distinct) > min(RECURRING * rows, MOST_PLACES):
         return values
-    blocks.append(np.array(places, dtype=PLACES).tobytes())
-    return {"of": list(place), "type": PLACES}
+    place = dict(zip(distinct, range(len(distinct)), strict=True))
+    blocks.append(np.fromiter(map(place.__getitem__, values), PLACES, rows).tobytes())
+    return {"of": list(distinct), "type": PLACES}
 
 
 class _Blocks:
@@ -87,10 +93,16 @@ class _Blocks:
 def _array(name: str, said: Any, blocks: _Blocks) -> NDArray[Any]:
     if isinstance(said, dict):
         found = blocks.take(name, said["type"])
-        return np.array(said["of"], dtype=object)[found] if "of" in said else found
+        return _objects(said["of"])[found] if "of" in said else found
     if not isinstance(said, list):
         kind = None if isinstance(said, (bool, int, float)) else object
         return np.broadcast_to(np.array(said, dtype=kind), (blocks.rows,))
     if len(said) != blocks.rows:
         raise ValueError(f"the column {name!r} has {len(said)} values, and {blocks.rows} rows were announced")
-    return np.array(said, dtype=None if said and isinstance(said[0], (bool, int, float)) else object)
+    return np.array(said) if said and isinstance(said[0], (bool, int, float)) else _objects(said)
+
+
+def _objects(values: Any) -> NDArray[Any]:
+    if not isinstance(values, list):
+        raise TypeError(f"{values!r} is no list of strings")
+    return np.fromiter(values, dtype=object, count=len(values))

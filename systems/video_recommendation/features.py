@@ -12,7 +12,6 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from contracts.system import AT, Columns, Feature, Features, FeatureView, Source
@@ -23,6 +22,7 @@ PRIOR = 0.35  # the share of videos watched at least half that is assumed of who
 
 DEVICES = ("phone", "tablet", "desktop", "tv")
 BUCKETS = 256  # as many as the trees have bins
+MOST_KNOWN = 50_000  # names of which the bucket is kept in memory
 
 
 def _count(name: str, window: timedelta) -> Feature:
@@ -92,15 +92,18 @@ REQUEST_FEATURES = (
 
 
 def on_request(rows: Columns) -> Mapping[str, NDArray[Any]]:
-    """The features that need no store; what is outside a vocabulary is in none of its columns."""
-    at = np.asarray(rows[AT], dtype=np.float64)
+    """The features that need no store; what is outside a vocabulary is in none of its columns.
+
+    A request's rows have the moment, the user and the device in common: what is made of those is worked out once.
+    """
+    count, at = len(rows[AT]), _moments(rows[AT])
     angle = at % 86_400 * (2 * np.pi / 86_400)
     age = np.maximum(at - np.asarray(rows["published_at"], dtype=np.float64), 0.0)
-    device = rows["device"]
-    return {
+    device = _shared(rows["device"])
+    found = {
         "likeness": np.asarray(rows["similarity"], dtype=np.float64),
         "category_habit": np.asarray(rows["category_share"], dtype=np.float64),
-        "history_length": _lengths(rows["watched"]),
+        "history_length": _lengths(_shared(rows["watched"])),
         "age_hours_log": np.log1p(age / 3600),
         "duration_log": np.log(np.maximum(np.asarray(rows["duration"], dtype=np.float64), 1.0)),
         "hour_sin": np.sin(angle),
@@ -110,19 +113,43 @@ def on_request(rows: Columns) -> Mapping[str, NDArray[Any]]:
         "category_bucket": buckets(rows["category"]),
         "creator_bucket": buckets(rows["creator_id"]),
     }
+    return {name: values if len(values) == count else values.repeat(count) for name, values in found.items()}
 
 
 def buckets(values: NDArray[Any]) -> NDArray[np.float64]:
     """A stable bucket for each value (Python's own hash is salted by process), so that ids never seen get one too."""
-    codes, distinct = pd.factorize(values)
-    found = [crc32(str(name).encode()) % BUCKETS for name in distinct]
-    return np.array(found, dtype=np.float64)[codes]
+    return np.fromiter(map(_KNOWN.__getitem__, values.tolist()), dtype=np.float64, count=len(values))
+
+
+class _Buckets(dict[Any, float]):
+    """The bucket of each name, worked out when it is first asked for: most names of a request were in others."""
+
+    def __missing__(self, name: Any) -> float:
+        if len(self) >= MOST_KNOWN:
+            self.clear()
+        self[name] = bucket = float(crc32(str(name).encode()) % BUCKETS)
+        return bucket
+
+
+_KNOWN = _Buckets()
 
 
 def _lengths(watched: NDArray[Any]) -> NDArray[np.float64]:
     """How many videos each string of ids joined by spaces names."""
-    codes, distinct = pd.factorize(watched)
-    return np.array([len(str(names).split()) for names in distinct], dtype=np.float64)[codes]
+    strings = watched.tolist()
+    lengths = {names: len(str(names).split()) for names in set(strings)}
+    return np.fromiter(map(lengths.__getitem__, strings), dtype=np.float64, count=len(strings))
+
+
+def _moments(at: NDArray[Any]) -> NDArray[np.float64]:
+    """When the rows happened; one row of it if that was at one moment."""
+    moments = np.asarray(at, dtype=np.float64)
+    return moments[:1] if len(moments) and (moments == moments[0]).all() else moments
+
+
+def _shared(values: NDArray[Any]) -> NDArray[Any]:
+    """One row of a column that is one value in memory for all of its rows; any other column as it is."""
+    return values[:1] if values.strides == (0,) else values
 
 
 SOURCE = Source(

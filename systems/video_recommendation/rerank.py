@@ -5,13 +5,14 @@ anybody watches to their half; probability × duration, which is the expected wa
 finish. In between both what is watched and how long can be had; README.md has the figures.
 """
 
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from math import ceil
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contracts.system import AT, Columns, Floats
 
@@ -48,11 +49,11 @@ def page(rows: Columns, values: Floats, watched: Collection[str], slots: int) ->
     What was watched is left out, unless there is nothing else.
     """
     order, rules = _unwatched(rows, values, watched), _Rules(rows, slots)
-    new = _new(rows, order, rules, slots)
-    others = [row for row in order if row not in new and rules.take(row, slots - 1)]
-    taken = new.union(others)
-    best = sorted(taken, key=lambda row: (-values[row], row))
-    eligible = [row for row in order if row not in taken and rules.allows(row)]
+    young = (rows[AT] - rows["published_at"] < NEW).tolist()
+    rules.take((row for row in order if young[row]), min(int(NEW_SHARE * slots), slots - 1))
+    rules.take(order, slots - 1)
+    best = sorted(rules.taken, key=lambda row: (-values[row], row))
+    eligible = list(rules.allowed(order))
     return Page([*best, *eligible[:1]], eligible or best[-1:])
 
 
@@ -60,33 +61,41 @@ def _unwatched(rows: Columns, values: Floats, watched: Collection[str]) -> list[
     """Rows, the best first."""
     order: list[int] = np.argsort(-values, kind="stable").tolist()
     names, known = rows["video_id"].tolist(), set(watched)
-    return [row for row in order if names[row] not in known] or order
+    return order if known.isdisjoint(names) else [row for row in order if names[row] not in known] or order
 
 
-def _new(rows: Columns, order: Sequence[int], rules: "_Rules", slots: int) -> set[int]:
-    """The best of the new videos, for the places that are theirs."""
-    places = min(int(NEW_SHARE * slots), slots - 1)
-    young = (rows[AT] - rows["published_at"] < NEW).tolist()
-    return {row for row in order if young[row] and rules.take(row, places)}
+class _Quota:
+    """How many of each name are on the page, and of which there are as many as there may be."""
+
+    def __init__(self, names: NDArray[Any], most: int) -> None:
+        self.names, self.most = names.tolist(), most
+        self.counts: dict[Any, int] = {}
+        self.full: set[Any] = set()
+
+    def put(self, row: int) -> None:
+        name = self.names[row]
+        self.counts[name] = count = self.counts.get(name, 0) + 1
+        if count == self.most:
+            self.full.add(name)
 
 
 class _Rules:
-    """How many of whom are on the page."""
+    """What is on the page, and what else may be put there."""
 
     def __init__(self, rows: Columns, slots: int) -> None:
-        self.category, self.creator = rows["category"].tolist(), rows["creator_id"].tolist()
-        self.of_category, self.of_creator = (ceil(share * slots) for share in (OF_ONE_CATEGORY, OF_ONE_CREATOR))
-        self.categories: Counter[Any] = Counter()
-        self.creators: Counter[Any] = Counter()
+        self.categories = _Quota(rows["category"], ceil(OF_ONE_CATEGORY * slots))
+        self.creators = _Quota(rows["creator_id"], ceil(OF_ONE_CREATOR * slots))
+        self.taken: set[int] = set()
 
-    def allows(self, row: int) -> bool:
-        few = self.categories[self.category[row]] < self.of_category
-        return few and self.creators[self.creator[row]] < self.of_creator
+    def allowed(self, order: Iterable[int]) -> Iterator[int]:
+        """Those of the rows that are not on the page and may be put there, each looked at when it is asked for."""
+        taken, category, creator = self.taken, self.categories.names, self.creators.names
+        full, spent = self.categories.full, self.creators.full
+        return (row for row in order if row not in taken and category[row] not in full and creator[row] not in spent)
 
-    def take(self, row: int, places: int) -> bool:
-        """Put a row onto the page if it is allowed there and fewer than `places` are taken."""
-        if self.categories.total() >= places or not self.allows(row):
-            return False
-        self.categories[self.category[row]] += 1
-        self.creators[self.creator[row]] += 1
-        return True
+    def take(self, order: Iterable[int], places: int) -> None:
+        """Put rows onto the page, each if it is allowed there, until `places` are taken."""
+        for row in islice(self.allowed(order), places - len(self.taken)):
+            self.taken.add(row)
+            self.categories.put(row)
+            self.creators.put(row)

@@ -60,11 +60,10 @@ class VideoRetriever:
         state, watched = self._state, request["watched"]
         history = state.shelf.places.all_of(watched)
         user = state.factors.user(history) if history else None
-        found = self._strangers(state, at) if user is None else self._alike(state, user, at, len(history))
-        published = state.shelf.columns["published_at"][found] <= at
-        picked = found[published & ~np.isin(found, history)][:MOST_CANDIDATES]
+        found = self._strangers(state, at) if user is None else self._alike(state, user, at, history)
+        picked = found[state.shelf.columns["published_at"][found] <= at][:MOST_CANDIDATES]
         same = {"user_id": request["user_id"], "device": request["device"], "watched": " ".join(watched)}
-        repeated = {name: np.full(len(picked), value, dtype=object) for name, value in same.items()}
+        repeated = {name: np.broadcast_to(np.array(value, dtype=object), len(picked)) for name, value in same.items()}
         return {**repeated, **state.shelf.rows(picked), **_likings(state, history, user, picked)}
 
     def columns(self, rows: Columns) -> Columns:
@@ -101,12 +100,12 @@ class VideoRetriever:
         """Plain arrays in NumPy's own format; see bundle.py."""
         return bundle.dump(bundle.Parts(self._state.shelf, self._state.factors, self.mapping, self.index, self.popular))
 
-    def _alike(self, state: State, user: Vectors, at: float, watched: int) -> Ints:
+    def _alike(self, state: State, user: Vectors, at: float, history: Sequence[int]) -> Ints:
         query = PULL.query(user)
-        near = self.index.search(query, MOST_CANDIDATES - POPULAR - FRESH - NEWEST + watched)
+        near = self.index.search(query, MOST_CANDIDATES - POPULAR - FRESH - NEWEST + len(history))
         young = state.shelf.newest(at, YOUNG)
-        fresh = young[best(state.searched[young] @ query, FRESH)]
-        return once(near, fresh, self.popular[:POPULAR], young[:NEWEST], self.popular)
+        fresh = young[best(state.searched.take(young, axis=0) @ query, FRESH)]
+        return once(near, fresh, self.popular[:POPULAR], young[:NEWEST], self.popular, without=history)
 
     def _strangers(self, state: State, at: float) -> Ints:
         return once(self.popular[:POPULAR], state.shelf.newest(at, FRESH), self.popular)
@@ -122,9 +121,10 @@ def _likings(state: State, history: Sequence[int], user: Vectors | None, picked:
     """The columns that stage one fills in, for the candidates of one user."""
     if user is None:
         return {"similarity": np.zeros(len(picked)), "category_share": np.zeros(len(picked))}
-    codes, _ = state.shelf.categories
-    share = np.bincount(codes[history], minlength=int(codes[picked].max(initial=0)) + 1) / len(history)
-    return {"similarity": (state.likeness[picked] @ user).astype(np.float64), "category_share": share[codes[picked]]}
+    codes, names = state.shelf.categories
+    share = np.bincount(codes[history], minlength=len(names)) / len(history)
+    cosine = state.likeness.take(picked, axis=0) @ user  # `take`: quicker than an index is at whole rows
+    return {"similarity": cosine.astype(np.float64), "category_share": share[codes[picked]]}
 
 
 def _shares(state: State, histories: Sequence[Sequence[int]]) -> Doubles:
@@ -137,11 +137,16 @@ def _shares(state: State, histories: Sequence[Sequence[int]]) -> Doubles:
     return shares / np.maximum(lengths, 1)[:, None]
 
 
-def once(*positions: Ints) -> Ints:
-    """One after the other, each position where it comes first."""
-    joined = np.concatenate(positions)
-    _, first = np.unique(joined, return_index=True)
-    return joined[np.sort(first)]
+def once(*positions: Ints, without: Sequence[int] = ()) -> Ints:
+    """One after the other, each position where it comes first, and those of `without` nowhere."""
+    joined = np.concatenate([np.asarray(without, dtype=np.int64), *positions])
+    number = np.arange(len(joined), dtype=np.int32)
+    first = np.empty(joined.max(initial=-1) + 1, dtype=np.int32)  # only what is written here is read again
+    first[joined[::-1]] = number[::-1]  # of a position's numbers the last written stays: where it comes first
+    wanted = first[joined] == number
+    wanted[: len(without)] = False
+    kept: Ints = joined[wanted]
+    return kept
 
 
 def _ready(state: State) -> State:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from contracts.system import Columns, Decision, Evidence, Floats, Serving
 from systems.video_recommendation.rerank import page, value, watch_seconds
-from systems.video_recommendation.task import ShownVideo, VideoRequest, VideoResponse
+from systems.video_recommendation.task import VideoRequest, VideoResponse
 
 EXPLORATION = 0.1  # the share of pages whose last video is drawn at random
 ALSO_KEPT = 20  # candidates that were not shown and stand in the log beside those that were
@@ -28,7 +28,7 @@ def respond(request: VideoRequest, evidence: Evidence, random: np.random.Generat
     propensity = np.ones(len(shown))
     propensity[-1] = probability
     return Decision(
-        result=VideoResponse(videos=_shown(rows, scores, shown)),
+        result=_shown(rows, scores, shown),
         shown=shown,
         propensity=propensity,
         kept=_kept(shown, len(scores), random),
@@ -52,17 +52,21 @@ def _explored(best: int, eligible: Sequence[int], random: np.random.Generator) -
 
 def _kept(shown: NDArray[np.int64], count: int, random: np.random.Generator) -> NDArray[np.int64]:
     """What was shown, and a few of the rest: what stage one finds can be judged from the log."""
-    rest = np.setdiff1d(np.arange(count), shown, assume_unique=True)
+    unseen = np.ones(count, dtype=np.bool_)
+    unseen[shown] = False
+    rest = np.flatnonzero(unseen)
     also = random.choice(rest, min(ALSO_KEPT, len(rest)), replace=False)
     return np.sort(np.concatenate([shown, also]))
 
 
-def _shown(rows: Columns, scores: Floats, shown: NDArray[np.int64]) -> list[ShownVideo]:
-    columns = {name: rows[name][shown].tolist() for name in COLUMNS}
-    columns["probability"] = scores[shown].tolist()
-    columns["watch_seconds"] = watch_seconds(scores[shown], rows["duration"][shown]).tolist()
-    named = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
-    return [ShownVideo(place=place, **video) for place, video in enumerate(named)]
+def _shown(rows: Columns, scores: Floats, shown: NDArray[np.int64]) -> VideoResponse:
+    """The answer, all of its videos validated in one call."""
+    columns = {name: rows[name][shown] for name in COLUMNS}
+    columns["probability"] = scores[shown]
+    columns["watch_seconds"] = watch_seconds(scores[shown], columns["duration"])
+    videos = zip(*(values.tolist() for values in columns.values()), strict=True)
+    named = [dict(zip(columns, video, strict=True), place=place) for place, video in enumerate(videos)]
+    return VideoResponse.model_validate({"videos": named})
 
 
 COLUMNS = ("video_id", "category", "creator_id", "duration", "published_at")

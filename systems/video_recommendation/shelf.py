@@ -15,6 +15,7 @@ from systems.video_recommendation.factors import Doubles, Ints
 
 STRINGS, NUMBERS = ("video_id", "category", "creator_id"), ("duration", "published_at")
 NAMES = STRINGS + NUMBERS
+RECURRING = ("category", "creator_id")
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,15 @@ def load(arrays: Mapping[str, NDArray[Any]]) -> Shelf:
 
 
 def _shelf(columns: Mapping[str, NDArray[Any]]) -> Shelf:
-    return Shelf(columns, Places({name: place for place, name in enumerate(columns["video_id"].tolist())}, {}))
+    shared = {name: _shared(columns[name]) for name in RECURRING}
+    places = {name: place for place, name in enumerate(columns["video_id"].tolist())}
+    return Shelf({**columns, **shared}, Places(places, {}))
+
+
+def _shared(values: NDArray[Any]) -> NDArray[Any]:
+    """The same strings, each of them one object however often it stands there: a request touches less memory."""
+    strings, one = values.tolist(), dict[Any, Any]()
+    return np.fromiter((one.setdefault(value, value) for value in strings), dtype=object, count=len(strings))
 
 
 def _columns(items: Columns) -> dict[str, NDArray[Any]]:

@@ -52,6 +52,18 @@ def test_strings_that_recur_are_each_said_once() -> None:
     assert decode(sent)["category"].tolist() == names.tolist()
 
 
+def test_a_column_that_is_one_value_in_memory_gives_the_same_bytes() -> None:
+    once = {"user_id": np.array("u1", dtype=object), "seen": np.array(True), "age": np.array(0.5)}
+    apart = {name: np.full(4, value) for name, value in once.items()}
+    assert encode({name: np.broadcast_to(value, 4) for name, value in once.items()}) == encode(apart)
+
+
+def test_a_column_of_which_the_first_and_the_last_are_the_same_is_not_said_once() -> None:
+    names = np.array(["a", "b", "a"], dtype=object)
+    numbers = np.array([1.0, 2.0, 1.0])
+    same(decode(encode({"name": names, "number": numbers})), {"name": names, "number": numbers})
+
+
 @pytest.mark.parametrize("count", [0, 1])
 def test_no_row_and_one_row_come_out_too(count: int) -> None:
     few = {name: values[:count] for name, values in ROWS.items()}
@@ -91,6 +103,7 @@ def test_what_is_no_column_is_named(column: Any, said: str) -> None:
         b'{"rows": 1, "columns": {"a": {"type": "<f8"}}}\n12345678 and more',
         b'{"rows": 1, "columns": {"a": {"type": "|O"}}}\n12345678',
         b'{"rows": 1, "columns": {"a": {"of": ["x"], "type": "<u2"}}}\n\x01\x00',
+        b'{"rows": 1, "columns": {"a": {"of": "xy", "type": "<u2"}}}\n\x01\x00',
         b"nonsense",
     ],
 )
