@@ -16,13 +16,14 @@ from contracts.errors import Unavailable
 from contracts.records import ItemRecord, KeptAnswer, OutcomeRecord, PredictionRecord, ReviewCase
 from infra import review_cases
 from infra.log_codec import encode
-from infra.redis_link import MOST_CONNECTIONS, RedisLink
+from infra.redis_link import RedisLink
 from infra.redis_protocol import packed
 
 STREAM = "flywheel:log"
 DEAD_STREAM = "flywheel:log:dead"
 ANSWERS = "flywheel:answer"
 RECENT_ITEMS, ITEM_RECORDS = "flywheel:items:recent", "flywheel:items:records"  # one of each a system
+MOST_SCRIPTS = 256  # at a time; more would only wait longer
 ITEMS_KEPT = timedelta(days=31)  # what is older is in the archive, and in every model that was trained since
 
 # Both or neither: a script runs alone, and Redis refuses it for want of memory at its first write or not at all.
@@ -80,7 +81,7 @@ class RedisLog:
         self._address = address(url)
         self._timeout = timeout
         self._keep_milliseconds = int(keep_for / timedelta(milliseconds=1))
-        self._redis = Redis.from_url(url, max_connections=MOST_CONNECTIONS, retry=Retry(NoBackoff(), 0))
+        self._redis = Redis.from_url(url, max_connections=MOST_SCRIPTS, retry=Retry(NoBackoff(), 0))
         self._link = RedisLink(url)  # for what every request asks; seldom asked, and in scripts, is redis-py
         self._append = self._redis.register_script(APPEND)
         self._judge = self._redis.register_script(JUDGE)

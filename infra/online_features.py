@@ -156,6 +156,8 @@ class _Ticked:
         return self._layout.view
 
     def take(self, replies: list[Any], watermark: bytes | None) -> bool:
+        if not self._asked and watermark == self._watermark:
+            return True
         found = self._layout.read(replies)
         place = {entity: number for number, entity in enumerate(self._asked)}
         self._states.put(self._unread, found.take([place[self._entities[row]] for row in self._unread]))

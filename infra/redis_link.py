@@ -16,17 +16,18 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-MOST_CONNECTIONS = 256  # when all are taken Redis is not keeping up, and more would only wait longer
+MOST_CONNECTIONS = 16  # Redis carries out one command after the other; making more costs a burst more than its wait
 MORE = object()  # what hiredis gives for a reply that is not whole yet
 
 
 class RedisLink:
-    """Connections to the Redis at `url`, each of which carries one exchange at a time. For one event loop."""
+    """Connections to the Redis at `url`, each of which carries one exchange at a time; who finds none free waits for
+    one, in line. For one event loop."""
 
     def __init__(self, url: str) -> None:
         self._maker = ConnectionPool.from_url(url, retry=Retry(NoBackoff(), 0), protocol=2)
         self._idle: deque[_Wire] = deque()
-        self._taken = 0
+        self._places = asyncio.Semaphore(MOST_CONNECTIONS)
 
     async def exchange(self, commands: bytes, replies: int) -> list[Any]:
         """Send packed commands and wait for as many replies, strings as bytes. Redis-py's exceptions, or an OSError;
@@ -35,19 +36,14 @@ class RedisLink:
         A connection that was left in the middle of an exchange is never used again: the next caller would be given
         this one's replies.
         """
-        if self._taken >= MOST_CONNECTIONS:
-            raise RedisConnectionError("Too many connections")
-        self._taken += 1
-        try:
+        async with self._places:
             wire = self._kept() or await self._connect()
             try:
                 found = await wire.exchange(commands, replies)
             except BaseException:
                 wire.close()
                 raise
-        finally:
-            self._taken -= 1
-        self._idle.append(wire)
+            self._idle.append(wire)
         for reply in found:
             if isinstance(reply, Exception):
                 raise reply

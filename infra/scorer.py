@@ -21,7 +21,7 @@ from contracts.records import Candidates, Scored
 from contracts.system import Matrix
 from infra.candidates_codec import decode
 
-MOST_IDLE = 32  # connections kept open between calls
+MOST_IDLE = 128  # connections kept open between calls: as many as a flood that is let in takes
 
 
 class HttpScorer:

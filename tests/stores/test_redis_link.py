@@ -71,7 +71,7 @@ def test_a_cancelled_exchange_never_leaves_its_replies_to_the_next(empty_redis: 
     asyncio.run(through_proxy())
 
 
-def test_side_by_side_each_has_a_connection_and_there_is_an_end_to_them(
+def test_side_by_side_each_has_a_connection_and_who_finds_none_free_waits_for_one(
     empty_redis: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redis_link, "MOST_CONNECTIONS", 3)
@@ -80,12 +80,31 @@ def test_side_by_side_each_has_a_connection_and_there_is_an_end_to_them(
         blocking = [link.exchange(packed(b"BLPOP", b"list", b"5"), 1) for _ in range(3)]
         waiting = asyncio.gather(*blocking)
         await asyncio.sleep(0)
-        with pytest.raises(RedisConnectionError, match="Too many connections"):
-            await link.exchange(PING, 1)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(link.exchange(PING, 1), 0.1)
+        in_line = asyncio.create_task(link.exchange(PING, 1))
         async with other(empty_redis.redis) as another:
             await another.exchange(packed(b"RPUSH", b"list", b"1", b"2", b"3"), 1)
         assert sorted(value for ((_, value),) in await waiting) == [b"1", b"2", b"3"]
-        assert await link.exchange(PING, 1) == [b"PONG"]
+        assert await in_line == [b"PONG"]
+
+    carried_out(empty_redis.redis, work)
+
+
+def test_who_waits_is_served_when_those_before_it_are_cut_off(
+    empty_redis: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_link, "MOST_CONNECTIONS", 2)
+
+    async def work(link: RedisLink) -> None:
+        hanging = [asyncio.create_task(link.exchange(packed(b"BLPOP", b"list", b"5"), 1)) for _ in range(2)]
+        await asyncio.sleep(0)
+        in_line = asyncio.create_task(link.exchange(PING, 1))
+        await asyncio.sleep(0.05)
+        assert not in_line.done()
+        for each in hanging:
+            each.cancel()
+        assert await asyncio.wait_for(in_line, 2) == [b"PONG"]
 
     carried_out(empty_redis.redis, work)
 
