@@ -11,7 +11,8 @@ import sys
 import time
 
 PR_SET_PDEATHSIG = 1
-AUTOGROUP = "/proc/self/autogroup"
+AUTOGROUP, CGROUP = "/proc/self/autogroup", "/proc/self/cgroup"
+AUTOGROUPS = "/proc/sys/kernel/sched_autogroup_enabled"
 TRIES = 50  # the kernel lets anyone but root set one a tenth of a second, on the whole machine
 
 
@@ -28,7 +29,11 @@ def main(parent: int, nice: int, command: list[str]) -> None:
 
 
 def _let_others_first(nice: int) -> None:
-    """Within its session, and as a session among others: Linux weighs these against each other first (sched(7))."""
+    """Within its session, and as a session among others: Linux weighs these against each other first (sched(7)).
+
+    Where it does, the program also counts as idle (SCHED_IDLE), its session's weight being as before: what a request
+    wakes then takes the processor on which the program runs, and waits for no other request on another one.
+    """
     os.nice(nice)
     for _ in range(TRIES if nice else 0):
         try:
@@ -40,9 +45,24 @@ def _let_others_first(nice: int) -> None:
         except BlockingIOError:
             time.sleep(0.1)
         else:
+            if _sessions_are_weighed():
+                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
             return
         finally:
             os.close(group)
+
+
+def _sessions_are_weighed() -> bool:
+    """Whether that is so here: not where it is turned off, nor in a control group with a weight of its own, in which an
+    idle program would be left what nobody else wants."""
+    with open(AUTOGROUPS) as file:  # noqa: PTH123  # nothing is imported here
+        if file.read().strip() != "1":
+            return False
+    with open(CGROUP) as file:  # noqa: PTH123
+        groups = [line.rstrip("\n").split(":", 2)[1:] for line in file]
+    weighed = (f"/sys/fs/cgroup{path}/cpu.weight" for controllers, path in groups if not controllers)
+    held = any("cpu" in controllers.split(",") and path != "/" for controllers, path in groups)
+    return not held and not any(map(os.path.exists, weighed))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infra import processes
+from infra import launch, processes
 from pipelines.flow_processes import FlowProcesses
 from tests.conftest import poll
 
@@ -47,6 +47,34 @@ def test_a_program_yields_as_it_was_told(tmp_path: Path, started: list[subproces
 def test_its_session_yields_too(tmp_path: Path, started: list[subprocess.Popen[bytes]]) -> None:
     assert session_nice(spawned(tmp_path, 7, started)) == 7
     assert session_nice(spawned(tmp_path, 0, started)) == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="this kernel weighs no sessions")
+def test_it_counts_as_idle_where_its_session_is_what_is_weighed(
+    tmp_path: Path, started: list[subprocess.Popen[bytes]]
+) -> None:
+    yielding = os.SCHED_IDLE if launch._sessions_are_weighed() else os.SCHED_OTHER
+    assert os.sched_getscheduler(spawned(tmp_path, 7, started)) == yielding
+    assert os.sched_getscheduler(spawned(tmp_path, 0, started)) == os.SCHED_OTHER
+
+
+@pytest.mark.parametrize(
+    ("enabled", "groups", "weighed"),
+    [
+        ("1", "0::/\n", True),
+        ("1", "1:cpu,cpuacct:/\n9:name=systemd:/user.slice\n0::/\n", True),
+        ("0", "0::/\n", False),
+        ("1", "1:cpuacct,cpu:/docker/1234\n0::/\n", False),
+    ],
+    ids=["the root", "older groups", "turned off", "a group of its own"],
+)
+def test_sessions_are_weighed_outside_of_control_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, enabled: str, groups: str, weighed: bool
+) -> None:
+    for name, content in (("AUTOGROUPS", enabled), ("CGROUP", groups)):
+        (tmp_path / name).write_text(content)
+        monkeypatch.setattr(launch, name, str(tmp_path / name))
+    assert launch._sessions_are_weighed() == weighed
 
 
 def test_a_flow_run_is_in_the_runners_session_and_in_a_group_of_its_own(tmp_path: Path) -> None:
