@@ -38,7 +38,7 @@ def connect(url: str) -> Any:
 
 def _without_plugins() -> None:
     """Load MLflow's providers of request headers without those of other packages: Feast names one, for servers of its
-    own, and to load it MLflow's first request would import all of Feast, for seconds."""
+    own, and to load it MLflow's first request would import all of Feast."""
     from mlflow.utils import plugins
 
     found: Any = plugins  # MLflow has no setting for it

@@ -38,27 +38,38 @@ class Answers:
 
 
 class Noting(Generator):
-    """The generator, with a row for each request."""
+    """The generator, with a row for each request, which is read when all is over: meanwhile it takes from the others'
+    processors."""
 
     def __init__(self, load: Load) -> None:
-        self.rows: list[tuple[float, ...]] = []
+        self._noted: list[tuple[float, float, float, bytes]] = []  # due, sent, ended, answer
         self._sent: dict[Connection, float] = {}
         super().__init__(load)
+
+    @property
+    def rows(self) -> NDArray[np.float64]:
+        """What became of each request, as `COLUMNS` names it."""
+        rows = [self._row(*each) for each in self._noted]
+        return np.array(rows, dtype=np.float64).reshape(-1, len(COLUMNS))
 
     def _send(self, due: Due) -> None:
         self._sent[self._idle[0]] = perf_counter()
         super()._send(due)
 
     def _took(self, connection: Connection, answer: bytes) -> None:
-        super()._took(connection, answer)
-        status = float(answer[9:12])
-        head = answer[: answer.index(b"\r\n\r\n")].lower()
-        whole, retry = status == 200 and self._whole in answer, b"\r\nretry-after:" in head
-        self.rows.append((connection.due, self._sent[connection], self._last, status, float(whole), float(retry)))
+        self._last = perf_counter()
+        self._busy.discard(connection)
+        self._idle.append(connection)
+        self._noted.append((connection.due, self._sent[connection], self._last, answer))
 
     def _fail(self, kind: str, due: float) -> None:
         super()._fail(kind, due)
-        self.rows.append((due, due, perf_counter(), NO_ANSWER, 0.0, 0.0))
+        self._noted.append((due, due, perf_counter(), b""))
+
+    def _row(self, due: float, sent: float, ended: float, answer: bytes) -> tuple[float, ...]:
+        status = float(answer[9:12]) if answer else NO_ANSWER
+        whole, retry = status == 200 and self._whole in answer, b"\r\nretry-after:" in answer.lower()
+        return due, sent, ended, status, float(whole), float(retry)
 
 
 def answered(load: Load, path: Path) -> Answers:
@@ -72,7 +83,7 @@ def main() -> None:
     order = json.loads(sys.stdin.read())
     generator = Noting(Load(**order["load"]))
     generator.run()
-    np.save(order["path"], np.array(generator.rows, dtype=np.float64).reshape(-1, len(COLUMNS)))
+    np.save(order["path"], generator.rows)
 
 
 if __name__ == "__main__":

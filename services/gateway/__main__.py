@@ -10,6 +10,7 @@ from infra import wiring
 from infra.settings import Settings
 from services.gateway.app import Limits, build
 from services.gateway.catalogue import Catalogue
+from services.gateway.door import Door
 from services.gateway.stages import Platform
 
 YOUNG = 20_000  # objects between two looks for garbage: a request for 500 candidates makes thousands, and no cycles
@@ -40,16 +41,18 @@ def _config(settings: Settings) -> uvicorn.Config:
         clock=wiring.clock(settings),
     )
     limits = Limits(key=settings.secret("api_key"), rate=settings.rate_limit, body=settings.body_limit)
+    gateway = build(platform, Catalogue.load(), limits)
     return uvicorn.Config(
-        build(platform, Catalogue.load(), limits),
+        gateway.app,
         host=settings.host,
         port=settings.gateway_port,
         loop="uvloop",
-        http="httptools",
+        http=Door.of(gateway.guard, platform.metrics),  # type: ignore[arg-type]  # it is only called
         access_log=False,
         log_level="warning",
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # nothing here asks who the client is
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=GRACE,
     )

@@ -6,7 +6,7 @@ gateway's own work does. FastAPI serves what is asked seldom, and tells OpenAPI 
 
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from fastapi import FastAPI
@@ -46,14 +46,21 @@ class Limits:
     in_flight: int = MOST_IN_FLIGHT
 
 
-def build(platform: Platform, catalogue: Catalogue, limits: Limits) -> ASGIApp:
-    """The whole gateway as one ASGI application."""
+class Gateway(NamedTuple):
+    """The whole gateway as one ASGI application, and the guard within it."""
+
+    app: ASGIApp
+    guard: Guard
+
+
+def build(platform: Platform, catalogue: Catalogue, limits: Limits) -> Gateway:
+    """A gateway of these parts."""
     api = Api(platform, catalogue, limits.body)
     platform.metrics.expect(catalogue.ready.values())
     routed = api.routed()
     routed.add_middleware(Errors, platform.metrics)
     guarded = Guard(Lane(routed, api.predictions), limits.key, limits.rate, limits.in_flight, catalogue.names)
-    return Watch(Errors(guarded, platform.metrics), platform.metrics, catalogue.names)
+    return Gateway(Watch(Errors(guarded, platform.metrics), platform.metrics, catalogue.names), guarded)
 
 
 class Api:

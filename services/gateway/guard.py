@@ -15,16 +15,16 @@ from typing import Self
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.gateway.asked import PREDICTIONS, system_of
 from services.gateway.limits import Room, TokenBucket, Turns
 from services.gateway.problems import Refusal
 
 OPEN = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"})
 OPEN_FOLDER = "/docs/"  # the page's scripts
-SYSTEMS = "/v1/systems/"
 MOST_IN_FLIGHT = 256  # a second of Redis and serving hanging, at the rates this machine can take, fits in
 BESIDE_OTHERS = 16  # … predictions of one system while others are asked too …
 AT_ONCE = 4  # … of which so many are worked on, and the others wait: each that is worked on makes everybody wait
-PREDICTIONS = "/predictions"
+EXPECTED = "flywheel.expected"  # in the scope of a prediction that `turned_away` has seen
 REMEMBERED = 1.0  # seconds for which a system that was asked counts as one that is
 
 
@@ -35,6 +35,7 @@ class Guard:
         self, app: ASGIApp, key: str, rate: float, most_in_flight: int = MOST_IN_FLIGHT, systems: Collection[str] = ()
     ) -> None:
         self.app, self.key, self.rate = app, key.encode(), rate
+        self.systems = frozenset(systems)
         self.buckets = {name: TokenBucket(rate) for name in ("", *systems)}  # "": what is asked of no system
         self.crowd = Crowd(most_in_flight)
         self.turns = Turns()
@@ -43,9 +44,11 @@ class Guard:
         if scope["type"] != "http" or scope["path"] in OPEN or scope["path"].startswith(OPEN_FOLDER):
             await self.app(scope, receive, send)
             return
-        self._check_key(scope)
         system = self._system(scope["path"])
-        self._check_rate(system)
+        if scope.pop(EXPECTED, False):
+            self.crowd.room(system).expected -= 1
+        self._check_key(Headers(scope=scope).get("authorization", ""))
+        self._check_rate(system, self.buckets[system].take())
         group = system if scope["path"].endswith(PREDICTIONS) else ""  # an outcome costs little, and many come at once
         async with self.crowd.place(group):
             if not group:
@@ -54,13 +57,24 @@ class Guard:
             with Visit(self.crowd.room(group), self.turns, receive) as visit:
                 await self.app(scope, visit.receive, send)
 
+    def turned_away(self, system: str, authorization: str) -> Refusal | None:
+        """Why a prediction of the system may not come in, if so; else it is expected, with `EXPECTED` in its scope."""
+        try:
+            self._check_key(authorization)
+            self._check_rate(system, self.buckets[system].wait())
+            self.crowd.check(system)
+        except Refusal as refusal:
+            return refusal
+        self.crowd.room(system).expected += 1  # others of this turn are to know of it
+        return None
+
     def _system(self, path: str) -> str:
         """The system that is asked; a client's own words are never remembered."""
-        name = path.removeprefix(SYSTEMS).partition("/")[0] if path.startswith(SYSTEMS) else ""
-        return name if name in self.buckets else ""
+        name = system_of(path)
+        return name if name in self.systems else ""
 
-    def _check_key(self, scope: Scope) -> None:
-        scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
+    def _check_key(self, authorization: str) -> None:
+        scheme, _, given = authorization.partition(" ")
         if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self.key):
             raise Refusal(
                 401,
@@ -69,8 +83,8 @@ class Guard:
                 "Authorization",
             ).with_headers(WWW_Authenticate="Bearer")
 
-    def _check_rate(self, system: str) -> None:
-        if wait := self.buckets[system].take():
+    def _check_rate(self, system: str, wait: int) -> None:
+        if wait:
             asked = f" for {system}" if system else ""
             raise Refusal(
                 429, "rate_limited", f"More than {self.rate:g} requests a second came from this key{asked}; slow down."
@@ -124,10 +138,7 @@ class Crowd:
     @asynccontextmanager
     async def place(self, system: str) -> AsyncIterator[None]:
         """A place for one more, perhaps after a wait for others of its system; a Refusal when there are too many."""
-        now, own = monotonic(), self.inside[system]
-        self._asked[system] = now
-        beside = bool(system) and self._others(system, now)
-        self._check(system, own, beside)
+        beside = self.check(system)
         self.inside[system] += 1
         try:
             if not beside:
@@ -138,7 +149,11 @@ class Crowd:
         finally:
             self.inside[system] -= 1
 
-    def _check(self, system: str, own: int, beside: bool) -> None:
+    def check(self, system: str) -> bool:
+        """Whether the system is asked beside others; a Refusal when there are too many for one more."""
+        now, own = monotonic(), self.inside[system]
+        self._asked[system] = now
+        beside = bool(system) and self._others(system, now)
         if (total := self.inside.total()) >= self.most:
             raise Refusal(503, "overloaded", f"The gateway is answering {total} requests already; try later.")
         if system and (room := self.room(system)).full:
@@ -151,6 +166,7 @@ class Crowd:
             raise Refusal(
                 503, "overloaded", f"The gateway is making {own} predictions of {system} beside others'; try later."
             )
+        return beside
 
     def _others(self, system: str, now: float) -> bool:
         """Whether another system is asked, too."""

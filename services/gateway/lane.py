@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-FOLDER, ENDPOINT = "/v1/systems/", "/predictions"
+from services.gateway.asked import prediction_of
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -21,18 +21,9 @@ class Lane:
         self.app, self.handler = app, handler
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if (system := _asked(scope)) is None:
+        if scope["type"] != "http" or not (system := prediction_of(scope["method"], scope["path"])):
             await self.app(scope, receive, send)
             return
         scope["path_params"], scope["endpoint"] = {"system": system}, self.handler  # as the router leaves them
         response = await self.handler(Request(scope, receive, send))
         await response(scope, receive, send)
-
-
-def _asked(scope: Scope) -> str | None:
-    """The system whose prediction is asked for, if that is what is asked."""
-    if scope["type"] != "http" or scope["method"] != "POST" or not scope["path"].endswith(ENDPOINT):
-        return None
-    path: str = scope["path"]
-    system = path[len(FOLDER) : -len(ENDPOINT)] if path.startswith(FOLDER) else ""
-    return system if system and "/" not in system else None

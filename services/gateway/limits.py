@@ -27,15 +27,18 @@ class TokenBucket:
     def size(self) -> float:
         return max(1.0, self.rate)
 
-    def take(self) -> int:
-        """0 when the request may pass; else the whole seconds after which one may."""
+    def wait(self) -> int:
+        """0 when a request may pass; else the whole seconds after which one may."""
         now = self.time()
         self.tokens = min(self.size, self.tokens + (now - self.filled) * self.rate)
         self.filled = now
-        if self.tokens < 1.0:
-            return math.ceil((1.0 - self.tokens) / self.rate)
-        self.tokens -= 1.0
-        return 0
+        return 0 if self.tokens >= 1.0 else math.ceil((1.0 - self.tokens) / self.rate)
+
+    def take(self) -> int:
+        """The same, and the request passes if it may."""
+        if not (wait := self.wait()):
+            self.tokens -= 1.0
+        return wait
 
 
 @dataclass
@@ -58,6 +61,7 @@ class Room:
     time: Callable[[], float] = monotonic
     limit: float = field(init=False)
     working: int = 0
+    expected: int = 0  # let in by the door and not at work yet, in this turn of the event loop
     _done: list[tuple[float, int]] = field(default_factory=list)  # seconds, and how many were at work then
     _crowded: float | None = None  # since when every look has found a crowd
 
@@ -71,7 +75,7 @@ class Room:
 
     @property
     def full(self) -> bool:
-        return self.working >= self.limit
+        return self.working + self.expected >= self.limit
 
     def enter(self) -> None:
         """One more is at work."""

@@ -28,9 +28,12 @@ class Refusal(Exception):  # a refusal is an answer that was decided on, not an 
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
         return self
 
+    def content(self) -> bytes:
+        """The answer's body."""
+        return orjson.dumps({"error": {"code": self.code, "message": self.message, "field": self.field}})
+
     def response(self) -> Response:
-        error = {"code": self.code, "message": self.message, "field": self.field}
-        return Response(orjson.dumps({"error": error}), self.status, self.headers, "application/json")
+        return Response(self.content(), self.status, self.headers, "application/json")
 
 
 # Looked up along the error's classes, the nearest first.

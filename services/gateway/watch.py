@@ -6,6 +6,7 @@ from time import monotonic
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.gateway import problems
+from services.gateway.asked import prediction_of
 from services.gateway.metrics import Metrics
 
 
@@ -66,9 +67,14 @@ class Watch:
             self._count(scope, status, monotonic() - started)
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
-        named = scope.get("path_params", {}).get("system", "")
-        system = named if named in self.systems else ""
-        endpoint = getattr(scope.get("endpoint"), "__name__", "none")
+        if (handler := scope.get("endpoint")) is None:  # it was refused before its route, or there is none
+            system = self._known(prediction_of(scope["method"], scope["path"]))
+            self.metrics.requests_of("predictions" if system else "none", system, str(status)).inc()
+            return
+        endpoint, system = getattr(handler, "__name__", "none"), self._known(scope["path_params"].get("system", ""))
         self.metrics.requests_of(endpoint, system, str(status)).inc()
         if system and endpoint in ("predictions", "outcomes"):
             self.metrics.seconds_of(system, endpoint).observe(seconds)
+
+    def _known(self, system: str) -> str:
+        return system if system in self.systems else ""

@@ -51,7 +51,7 @@ class Stack:
 @pytest.fixture
 def stack(desk: Desk) -> Iterator[Stack]:
     registry, prefect, found = MemoryRegistry(), Prefect(), Found()
-    gateway = gateway_of(desk.world.platform(), desk.world.catalogue, desk.world.limits)
+    gateway = gateway_of(desk.world.platform(), desk.world.catalogue, desk.world.limits).app
     with serving(gateway) as url:
         stores = stores_of(registry, prefect, found, desk.settings)
         parts = Parts(desk.settings, Gateway(url, KEY), desk.serving(), desk.world.clock, stores)

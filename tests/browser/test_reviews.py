@@ -36,7 +36,7 @@ pytestmark = [
 @pytest.fixture
 def console(desk: Desk) -> Iterator[str]:
     """The console's address; behind it a gateway over HTTP."""
-    gateway = gateway_of(desk.world.platform(), desk.world.catalogue, desk.world.limits)
+    gateway = gateway_of(desk.world.platform(), desk.world.catalogue, desk.world.limits).app
     with serving(gateway) as url:
         parts = Parts(desk.settings, Gateway(url, KEY), desk.serving(), desk.world.clock)
         with serving(build(parts, Sessions(KEY))) as address:

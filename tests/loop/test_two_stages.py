@@ -75,7 +75,7 @@ class Loop:
             reader, log = RedisFeatureReader(self.settings.redis, PATIENCE), RedisLog(self.settings.log_redis, PATIENCE)
             scorer = HttpScorer(self.settings.serving, PATIENCE)
             platform = Platform(reader, scorer, log, wiring.clock(self.settings))
-            app = build(platform, Catalogue({SYSTEM.name: SYSTEM}, {}), Limits(KEY, 10_000, 65_536))
+            app = build(platform, Catalogue({SYSTEM.name: SYSTEM}, {}), Limits(KEY, 10_000, 65_536)).app
             headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
             transport = httpx.ASGITransport(app)
             try:

@@ -111,7 +111,7 @@ class Desk:
         self.stores = stores_of(MemoryRegistry(), Prefect(), Found(), self.settings)
 
     def gateway(self) -> Gateway:
-        made = gateway_of(self.world.platform(), self.world.catalogue, self.world.limits)
+        made = gateway_of(self.world.platform(), self.world.catalogue, self.world.limits).app
         return Gateway("http://gateway", KEY, down() if self.gateway_down else httpx.ASGITransport(made))
 
     def serving(self) -> Serving:

@@ -29,7 +29,7 @@ def key(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     settings = desk.settings
     desk.world.clock = wiring.clock(settings)  # the platform's, as the command line reads it
     key = settings.secret("api_key")
-    gateway = gateway_of(desk.world.platform(), desk.world.catalogue, replace(desk.world.limits, key=key))
+    gateway = gateway_of(desk.world.platform(), desk.world.catalogue, replace(desk.world.limits, key=key)).app
     with serving(gateway) as url:
         monkeypatch.setenv("FLYWHEEL_STATE_DIR", str(settings.state_dir))
         monkeypatch.setenv("FLYWHEEL_GATEWAY_URL", url)

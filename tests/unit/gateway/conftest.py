@@ -91,7 +91,7 @@ class World:
 
     def client(self, **headers: str) -> httpx.AsyncClient:
         """A client of a gateway made of the parts as they are now."""
-        transport = httpx.ASGITransport(build(self.platform(), self.catalogue, self.limits))
+        transport = httpx.ASGITransport(build(self.platform(), self.catalogue, self.limits).app)
         sent = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json", **headers}
         return httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=sent)
 

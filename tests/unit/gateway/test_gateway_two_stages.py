@@ -102,7 +102,7 @@ async def test_only_the_ranker_of_the_version_that_found_them_scores_the_candida
 
 async def test_without_stage_one_those_that_anybody_would_get_stand_in(staged: World) -> None:
     platform = staged.platform()
-    transport = httpx.ASGITransport(build(platform, staged.catalogue, staged.limits))
+    transport = httpx.ASGITransport(build(platform, staged.catalogue, staged.limits).app)
     headers = {"Authorization": f"Bearer {staged.limits.key}"}
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers) as client:
         await ask(client, staged)

@@ -1,0 +1,70 @@
+"""uvicorn's connection, which turns a prediction away as soon as its head has been read.
+
+Where more is asked than can be answered, most of what the gateway does is refusing, and each refusal takes from those
+that are let in. Through uvicorn's task and the layers of the application one costs a sixth of a whole answer; here it
+is a few look-ups and one write. What decides is the same guard, and only what it refuses is answered here.
+"""
+
+from asyncio import Event
+from collections.abc import Callable
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from services.gateway.asked import predictions_path
+from services.gateway.guard import EXPECTED, Guard
+from services.gateway.metrics import Metrics
+from services.gateway.problems import Refusal
+
+ENDPOINT = "predictions"
+
+
+class Answered:
+    """Stands where uvicorn keeps the request that a connection is at: it has its answer, and its body is not wanted."""
+
+    response_complete = True
+    message_event = Event()
+
+
+class Door(HttpToolsProtocol):
+    """One connection of a client."""
+
+    def __init__(self, guard: Guard, metrics: Metrics, **uvicorn: Any) -> None:
+        super().__init__(**uvicorn)
+        self._guard, self._metrics = guard, metrics
+        self._systems = {predictions_path(name).encode(): name for name in guard.systems}
+
+    @classmethod
+    def of(cls, guard: Guard, metrics: Metrics) -> Callable[..., "Door"]:
+        """What uvicorn makes its connections with."""
+        return lambda **uvicorn: cls(guard, metrics, **uvicorn)
+
+    def on_headers_complete(self) -> None:
+        """httptools': the head is there, of the body perhaps nothing yet."""
+        if system := self._asked():
+            if refusal := self._guard.turned_away(system, self._key()):
+                self._refuse(system, refusal)
+                return
+            self.scope[EXPECTED] = True  # type: ignore[literal-required]  # from here to the guard
+        super().on_headers_complete()
+
+    def _asked(self) -> str | None:
+        """The system whose prediction is asked for, where nothing speaks against an answer right now."""
+        system = self._systems.get(self.url)
+        if system is None or self.parser.get_method() != b"POST" or not self.parser.should_keep_alive():
+            return None
+        before = self.cycle is None or self.cycle.response_complete  # answers come in the order of what was asked
+        return system if before and not (self.expect_100_continue or self.flow.write_paused) else None
+
+    def _key(self) -> str:
+        return next((value.decode("latin-1") for name, value in self.headers if name == b"authorization"), "")
+
+    def _refuse(self, system: str, refusal: Refusal) -> None:
+        content = refusal.content()
+        headers = {"content-type": "application/json", "content-length": str(len(content)), **refusal.headers}
+        lines = [f"{name.lower()}: {value}\r\n".encode("latin-1") for name, value in headers.items()]
+        usual = [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
+        self.transport.write(b"".join([STATUS_LINE[refusal.status], *usual, *lines, b"\r\n", content]))
+        self._metrics.requests_of(ENDPOINT, system, str(refusal.status)).inc()
+        self.cycle = Answered()  # type: ignore[assignment]  # all that uvicorn asks of one that is answered
+        self.on_response_complete()

@@ -1,0 +1,216 @@
+"""Predictions that are turned away at the connection: over real sockets, as uvicorn hands them in."""
+
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+
+import httpx
+import pytest
+import uvicorn
+
+from services.gateway.app import Gateway, build
+from services.gateway.door import Door
+from services.gateway.limits import Room
+from services.gateway.metrics import Metrics
+from tests.unit.gateway.conftest import KEY, Hanging, World, with_deadline
+
+PREDICTIONS = "/v1/systems/ad_click/predictions"
+PATIENCE = 10.0  # seconds
+
+
+class Served:
+    """A gateway behind a port of this machine."""
+
+    def __init__(self, gateway: Gateway, metrics: Metrics, port: int) -> None:
+        self.gateway, self.metrics, self.port = gateway, metrics, port
+
+    @property
+    def room(self) -> Room:
+        return self.gateway.guard.crowd.room("ad_click")
+
+    def fill(self) -> None:
+        """As many at work as there is room for."""
+        self.room.working = int(self.room.limit)
+
+    def client(self, **headers: str) -> "Client":
+        return Client(self.port, headers)
+
+
+class Client:
+    """One connection, and what is sent over it word for word."""
+
+    def __init__(self, port: int, headers: dict[str, str]) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        self.headers = {"Host": "gateway", "Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+        self.headers.update(headers)
+        self.received = b""
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.socket.close()
+
+    def request(self, body: bytes, line: str = f"POST {PREDICTIONS} HTTP/1.1") -> bytes:
+        lines = [line, *(f"{name}: {value}" for name, value in self.headers.items()), f"Content-Length: {len(body)}"]
+        return "\r\n".join([*lines, "", ""]).encode() + body
+
+    def answer(self) -> tuple[int, bytes, dict[str, object]]:
+        """Status, head and body of the next answer."""
+        while b"\r\n\r\n" not in self.received:
+            self._read()
+        head, _, rest = self.received.partition(b"\r\n\r\n")
+        length = int(re.search(rb"content-length: (\d+)", head.lower())[1])  # type: ignore[index]
+        while len(rest) < length:
+            self._read()
+            rest = self.received.partition(b"\r\n\r\n")[2]
+        self.received = rest[length:]
+        return int(head[9:12]), head, json.loads(rest[:length])
+
+    def asked(self, content: bytes) -> tuple[int, bytes, dict[str, object]]:
+        self.socket.sendall(content)
+        return self.answer()
+
+    def _read(self) -> None:
+        piece = self.socket.recv(65_536)
+        assert piece, "the gateway closed the connection"
+        self.received += piece
+
+
+def serving(world: World) -> Iterator[Served]:
+    """The gateway of these parts, until the test is over."""
+    platform = world.platform()
+    gateway = build(platform, world.catalogue, world.limits)
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+        door = Door.of(gateway.guard, platform.metrics)
+        config = uvicorn.Config(gateway.app, http=door, log_level="error")  # type: ignore[arg-type]
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield Served(gateway, platform.metrics, listening.getsockname()[1])
+        finally:
+            server.should_exit = True
+            thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+@pytest.fixture
+def served(world: World) -> Iterator[Served]:
+    yield from serving(world)
+
+
+@pytest.fixture
+def body(world: World) -> bytes:
+    return json.dumps(world.request()).encode()
+
+
+def count(served: Served, status: int) -> float | None:
+    labels = {"endpoint": "predictions", "system": "ad_click", "status": str(status)}
+    return served.metrics.registry.get_sample_value("flywheel_gateway_requests_total", labels)
+
+
+def test_a_full_room_is_told_at_once_and_the_connection_stays(served: Served, body: bytes) -> None:
+    with served.client() as client:
+        served.fill()
+        status, head, error = client.asked(client.request(body))
+        assert status == 503
+        assert b"\r\nretry-after: 1\r\n" in head.lower() + b"\r\n"
+        assert "as many as it can in time" in str(error)
+        served.room.working = 0
+        assert client.asked(client.request(body))[0] == 200
+    assert (count(served, 503), count(served, 200)) == (1.0, 1.0)
+
+
+async def asked_of_the_application(gateway: Gateway, body: bytes, headers: dict[str, str]) -> httpx.Response:
+    transport = httpx.ASGITransport(gateway.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers) as client:
+        return await client.post(PREDICTIONS, content=body)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic x"}])
+async def test_the_door_says_what_the_application_would(served: Served, body: bytes, headers: dict[str, str]) -> None:
+    served.fill()
+    with served.client(**headers) as client:
+        status, head, error = client.asked(client.request(body))
+        said = await asked_of_the_application(served.gateway, body, client.headers)
+    assert (status, error) == (said.status_code, said.json())
+    names = {line.partition(b":")[0].lower().decode() for line in head.split(b"\r\n")[1:]}
+    assert names - {"date", "server"} == set(said.headers)
+    for name, value in said.headers.items():
+        assert f"{name}: {value}".lower().encode() in head.lower()
+    assert count(served, status) == 2.0  # both are counted as the system's
+
+
+def test_more_than_the_rate_is_told_when_to_come_again(world: World, body: bytes) -> None:
+    for served in serving(replace(world, limits=replace(world.limits, rate=1.0))):
+        with served.client() as client:
+            assert client.asked(client.request(body))[0] == 200
+            status, head, _ = client.asked(client.request(body))
+        assert status == 429
+        assert b"retry-after: 1" in head.lower()
+
+
+def test_a_body_that_comes_after_its_refusal_is_not_taken_for_a_request(served: Served, body: bytes) -> None:
+    with served.client() as client:
+        served.fill()
+        whole = client.request(body)
+        assert client.asked(whole[: -len(body)])[0] == 503
+        served.room.working = 0
+        client.socket.sendall(body[:10])
+        assert client.asked(body[10:] + whole)[0] == 200
+
+
+def test_answers_come_in_the_order_of_what_was_asked(world: World, body: bytes) -> None:
+    world = with_deadline(world, 0.5)
+    world.reader = Hanging()
+    for served in serving(world):
+        served.room.most, served.room.limit = 1, 1.0
+        with served.client() as client:
+            client.socket.sendall(client.request(body) * 2)
+            first = client.answer()
+            assert (first[0], first[2]["variant"]) == (200, "fallback")
+            assert client.answer()[0] in (200, 503)
+
+
+@pytest.mark.parametrize(
+    ("line", "headers", "status"),
+    [
+        (f"POST {PREDICTIONS} HTTP/1.0", {}, 503),
+        (f"POST {PREDICTIONS} HTTP/1.1", {"Connection": "close"}, 503),
+        (f"POST {PREDICTIONS}?x=1 HTTP/1.1", {}, 503),
+        (f"PUT {PREDICTIONS} HTTP/1.1", {}, 503),
+        ("POST /v1/systems/nobody/predictions HTTP/1.1", {}, 404),
+        ("GET /healthz HTTP/1.1", {}, 200),
+    ],
+)
+def test_what_is_not_plainly_a_prediction_is_the_applications(
+    served: Served, body: bytes, line: str, headers: dict[str, str], status: int
+) -> None:
+    served.fill()
+    with served.client(**headers) as client:
+        assert client.asked(client.request(body, line))[0] == status
+
+
+def test_those_of_one_moment_know_of_each_other(world: World, body: bytes) -> None:
+    world = with_deadline(world, 0.5)
+    world.reader = Hanging()
+    for served in serving(world):
+        served.room.most, served.room.limit = 4, 4.0
+        clients = [served.client() for _ in range(20)]
+        for client in clients:
+            client.socket.sendall(client.request(body))
+        found = [client.answer()[0] for client in clients]
+        for client in clients:
+            client.socket.close()
+        assert found.count(200) == 4
+        ended = time.monotonic() + PATIENCE
+        while served.room.working and time.monotonic() < ended:
+            time.sleep(0.01)
+        assert (served.room.working, served.room.expected) == (0, 0)
