@@ -7,8 +7,8 @@ Of predictions, no more are let in than can be made in time; the rest is told at
 import asyncio
 import hmac
 from collections import Counter
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from collections.abc import Collection
+from contextlib import nullcontext
 from time import monotonic
 from typing import Self
 
@@ -25,6 +25,7 @@ MOST_IN_FLIGHT = 256  # a second of Redis and serving hanging, at the rates this
 BESIDE_OTHERS = 16  # … predictions of one system while others are asked too …
 AT_ONCE = 4  # … of which so many are worked on, and the others wait: each that is worked on makes everybody wait
 EXPECTED = "flywheel.expected"  # in the scope of a prediction that `turned_away` has seen
+ALONE: nullcontext[None] = nullcontext()  # no line to wait in
 REMEMBERED = 1.0  # seconds for which a system that was asked counts as one that is
 
 
@@ -50,12 +51,14 @@ class Guard:
         self._check_key(Headers(scope=scope).get("authorization", ""))
         self._check_rate(system, self.buckets[system].take())
         group = system if scope["path"].endswith(PREDICTIONS) else ""  # an outcome costs little, and many come at once
-        async with self.crowd.place(group):
+        beside = self.crowd.check(group)
+        with self.crowd.place(group):
             if not group:
                 await self.app(scope, receive, send)
                 return
-            with Visit(self.crowd.room(group), self.turns, receive) as visit:
-                await self.app(scope, visit.receive, send)
+            async with self.crowd.turn(group) if beside else ALONE:
+                with Visit(self.crowd.room(group), self.turns, receive) as visit:
+                    await self.app(scope, visit.receive, send)
 
     def turned_away(self, system: str, authorization: str) -> Refusal | None:
         """Why a prediction of the system may not come in, if so; else it is expected, with `EXPECTED` in its scope."""
@@ -120,6 +123,19 @@ class Visit:
             self._room.leave()
 
 
+class Place:
+    """One request in flight; a class, for contextlib's contexts cost several microseconds each."""
+
+    def __init__(self, inside: Counter[str], system: str) -> None:
+        self._inside, self._system = inside, system
+
+    def __enter__(self) -> None:
+        self._inside[self._system] += 1
+
+    def __exit__(self, *error: object) -> None:
+        self._inside[self._system] -= 1
+
+
 class Crowd:
     """Requests in flight, predictions by system. A system that is alone may have as many as it can make in time; beside
     others it has its share of them."""
@@ -135,19 +151,13 @@ class Crowd:
         """For a system's predictions at work."""
         return self._rooms.setdefault(system, Room())
 
-    @asynccontextmanager
-    async def place(self, system: str) -> AsyncIterator[None]:
-        """A place for one more, perhaps after a wait for others of its system; a Refusal when there are too many."""
-        beside = self.check(system)
-        self.inside[system] += 1
-        try:
-            if not beside:
-                yield
-                return
-            async with self._turns.setdefault(system, asyncio.Semaphore(AT_ONCE)):
-                yield
-        finally:
-            self.inside[system] -= 1
+    def place(self, system: str) -> "Place":
+        """One more in flight, within the context."""
+        return Place(self.inside, system)
+
+    def turn(self, system: str) -> asyncio.Semaphore:
+        """What a system's predictions wait for in line while others are asked, too."""
+        return self._turns.setdefault(system, asyncio.Semaphore(AT_ONCE))
 
     def check(self, system: str) -> bool:
         """Whether the system is asked beside others; a Refusal when there are too many for one more."""

@@ -1,9 +1,9 @@
 """Step 3: impressions, the windowed aggregates over them, and what the request and stage one say.
 
-Four views, no more, for all but the viewer's are read for each of 500 candidates: the video, the viewer, the viewer with
+Four views, for all but one are read for each of 500 candidates: the video, the viewer, the viewer with
 the video's category, and the creator, who is all that is known of a video in its first hours. Counts are known at once;
-whatever is made of what was watched waits an hour, or the label would leak into its own feature. What a user likes comes
-from stage one, as `likeness` and `category_habit`.
+whatever is made of what was watched waits an hour, or the label would leak into its own feature. What a viewer likes is
+from stage one: `likeness`, `category_habit`.
 """
 
 from collections.abc import Mapping
