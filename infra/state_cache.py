@@ -38,7 +38,9 @@ class States:
 
     @classmethod
     def empty(cls, rows: int, width: int) -> "States":
-        return cls(np.zeros((rows, width), np.float32), np.full(rows, NEVER, np.int64), np.zeros(rows, bool))
+        """Room for so many. It is written to, unlike what `np.zeros` gives: its memory is taken now, and does not grow
+        while the rows come."""
+        return cls(np.full((rows, width), 0, np.float32), np.full(rows, NEVER, np.int64), np.full(rows, False))
 
 
 class StateCache:
@@ -56,7 +58,7 @@ class StateCache:
         if capacity < WAYS or capacity & (capacity - 1):
             raise ValueError(f"capacity is {capacity}; it should be a power of two, at least {WAYS}")
         self._max_age, self._time = max_age, time
-        self._hashes = np.zeros((capacity // WAYS, WAYS), np.int64)  # sets × the places of one
+        self._hashes = np.full((capacity // WAYS, WAYS), 0, np.int64)  # sets × the places of one
         self._read_at = np.full((capacity // WAYS, WAYS), -np.inf)
         self._states = States.empty(capacity, width)
         self.watermark: bytes | None = None  # up to which what is kept was materialised

@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.isolated import settings_in
 from benchmarks.overload import figures
 from benchmarks.overload.arrivals import Answers, answered
-from benchmarks.overload.sampler import sampled, sampling
+from benchmarks.overload.sampler import Sampled, sampled, sampling
 from benchmarks.serving import campaign, data, usage
 from benchmarks.serving.contenders import FLYWHEEL, PREPARE, stack
 from benchmarks.serving.data import Sizes
@@ -139,7 +139,7 @@ class Campaign:
         }
         held = {name: self._slope(np.array(each["series"]), plan.window / 2) for name, each in memory.items()}
         stalls, sample = figures.stalls(answers, LONGEST), sampled(samples)
-        worst = sorted(stalls, key=lambda one: -one.longest)[:TOLD]
+        worst = [self._stall(one, sample, float(answers.due.min())) for one in figures.longest(stalls, TOLD)]
         whole = answers.whole == 1.0
         return {
             "rate": rate,
@@ -151,17 +151,24 @@ class Campaign:
             "longest": float(answers.waited.max()),
             "late": int((answers.waited > LONGEST).sum()),
             "stalls": len(stalls),
-            "worst": [
-                {**asdict(one), "begin": one.begin - float(answers.due.min())}
-                | {"parts": sample.around(one.begin - AROUND, one.end + AROUND)}
-                for one in worst
-            ],
+            "worst": worst,
+            "slow_in_stalls": [sample.slowness(one.begin - AROUND, one.end + AROUND) for one in stalls],
             "latency": slopes,
             "memory": held,
         }
 
-    def _slope(self, values: figures.Series, width: float) -> dict[str, float]:
-        return asdict(figures.slope(values, width, self._plan.block, SEED))
+    def _stall(self, stall: figures.Stall, sample: Sampled, start: float) -> dict[str, Any]:
+        """A stall, what each process did around it, and how quick the machine was."""
+        begin, end = stall.begin - AROUND, stall.end + AROUND
+        looked = {"parts": sample.around(begin, end), "slowness": sample.slowness(begin, end)}
+        return {**asdict(stall), "begin": stall.begin - start, **looked}
+
+    def _slope(self, values: figures.Series, width: float) -> dict[str, Any]:
+        """Of all values, and of the second half alone: what has come to rest by then shows there."""
+        whole, later = (
+            figures.slope(part, width, self._plan.block, SEED) for part in (values, values[len(values) // 2 :])
+        )
+        return {**asdict(whole), "second_half": asdict(later)}
 
     def _saturation(self, bench: Bench, bodies: Path) -> float:
         """Answers a second in the closed form, as the serving benchmark has it."""

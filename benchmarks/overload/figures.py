@@ -1,6 +1,7 @@
 """What the answers say: goodput, refusals, the way back to normal, stalls, and slopes with their intervals."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -120,6 +121,11 @@ def stalls(found: Answers, longest: float) -> list[Stall]:
         Stall(float(due[part[0]]), float(ended[part].max()), len(part), float(waited[part].max()))
         for part in np.split(np.arange(len(due)), cuts)
     ]
+
+
+def longest(found: Sequence[Stall], most: int) -> list[Stall]:
+    """At most so many of them, the longest first."""
+    return sorted(found, key=lambda one: -one.longest)[:most]
 
 
 def percentile(values: Series, share: float) -> float:

@@ -10,6 +10,7 @@ from benchmarks.tables import markdown
 Results = Mapping[str, Any]  # by part: "overload", "soak"; None for one that was not measured
 NOT_YET = "Not measured yet: `python -m benchmarks.overload{options}` on a machine that does nothing else."
 KEPT_SHARE, REFUSED, BACK = 0.9, 10.0, 10  # of the peak goodput; milliseconds; seconds
+SLOW = 1.5  # times as long as usual, for the same piece of work: the machine's, not the stack's
 NO = "**no**"
 
 
@@ -92,13 +93,14 @@ def soak(found: Results) -> str:
         f"p99 {figure(found['p99'])} ms, longest {figure(found['longest'])} ms; "
         f"{found['late']:,} answers took over 50 ms, in {found['stalls']} stalls.",
         "",
-        markdown(("slope", "a minute", "95% interval", "shows growth"), list(_slopes(found))),
+        markdown(("slope", "a minute", "95% interval", "shows growth", "in the second half"), _slopes(found)),
     ]
     return "\n".join(lines)
 
 
 def stalls(found: Results) -> str:
-    """The longest stalls, and what each process did from 50 ms before to 50 ms after: ran / had no core, ms."""
+    """The longest stalls, what each process did from 50 ms before to 50 ms after (ran / had no core, ms), and how much
+    longer the same piece of work took then."""
     if not found["worst"]:
         return "None."
     names = list(found["worst"][0]["parts"])
@@ -108,10 +110,13 @@ def stalls(found: Results) -> str:
             figure(one["longest"]),
             one["answers"],
             *("{:.0f} / {:.0f}".format(*one["parts"][name]) for name in names),
+            "–" if one["slowness"] is None else f"{one['slowness']:.2f}×",
         ]
         for one in found["worst"]
     ]
-    return markdown(("at s", "longest ms", "answers", *names), rows)
+    slow = sum(one is not None and one >= SLOW for one in found["slow_in_stalls"])
+    told = f"In {slow} of {found['stalls']} stalls the same work took {SLOW:g} times as long as usual, or more."
+    return markdown(("at s", "longest ms", "answers", *names, "same work takes"), rows) + f"\n\n{told}"
 
 
 def _slopes(found: Results) -> list[list[str]]:
@@ -123,6 +128,7 @@ def _slopes(found: Results) -> list[list[str]]:
             f"{each['each_minute']:+.3f}",
             f"{each['low']:+.3f} to {each['high']:+.3f}",
             "**yes**" if each["low"] > 0 else "no",
+            "{low:+.3f} to {high:+.3f}".format(**each["second_half"]),
         ]
         for name, each in named.items()
     ]

@@ -1,6 +1,7 @@
 """The figures as tables, from the results as they were kept: what is printed and what the README shows are the same."""
 
 from collections.abc import Callable, Iterator, Mapping
+from statistics import median
 from typing import Any
 
 from benchmarks.serving.contenders import CONTENDERS, FLYWHEEL, USUAL
@@ -9,6 +10,7 @@ from benchmarks.tables import markdown
 Results = Mapping[str, Any]
 NOT_YET = "Not measured yet: `python -m benchmarks.serving` on a machine that does nothing else."
 NOTHING = "–"
+PACE = "same work takes"
 FASTER = {"1": 3.0, "100": 12.0, "500": 40.0}  # times the usual stack's requests a second
 CHEAPER = {"1": 2.0, "100": 10.0, "500": 25.0}  # the usual stack's processor time over Flywheel's
 TAIL_SHARE, TAIL, USUAL_TAIL = 0.7, 50.0, 10.0  # of its own saturation; milliseconds
@@ -22,11 +24,12 @@ def tables(found: Results | None) -> dict[str, str]:
 def closed(found: Results) -> str:
     """Saturation: 4 connections, each sends when it was answered."""
     heading = ("candidates", "contender", "req/s", "p50 ms", "p99 ms", "p99.9 ms", "CPU ms a request", "memory MB")
-    compared = ("req/s to the usual stack's", "CPU to the usual stack's", "generator's CPU", "not answered")
+    compared = ("req/s to the usual stack's", "CPU to the usual stack's", "generator's CPU", PACE, "not answered")
     return markdown((*heading, *compared), list(_closed_rows(found)))
 
 
 def _closed_rows(found: Results) -> Iterator[list[str]]:
+    pace = _usual_pace(found)
     for candidates in _candidates(found):
         usual = found["closed"][USUAL.name][candidates]
         for contender in CONTENDERS:
@@ -41,6 +44,7 @@ def _closed_rows(found: Results) -> Iterator[list[str]]:
                 f"{figure(rate(point) / rate(usual))}×",
                 f"{figure(processor(point) / processor(usual))}×",
                 f"{point['found']['busy']:.0%}",
+                f"{point['cost']['work'] / pace:.2f}×",
                 _errors(point),
             ]
 
@@ -49,10 +53,11 @@ def opened(found: Results) -> str:
     """Latency at given arrival rates."""
     heading = ("candidates", "contender", "arrivals a second", "of its saturation", "answers a second")
     measured = ("p50 ms", "p99 ms", "p99.9 ms", "longest ms", "generator late, p99 ms", "generator's CPU")
-    return markdown((*heading, *measured, "not answered"), list(_open_rows(found)))
+    return markdown((*heading, *measured, PACE, "not answered"), list(_open_rows(found)))
 
 
 def _open_rows(found: Results) -> Iterator[list[str]]:
+    pace = _usual_pace(found)
     for candidates in _candidates(found):
         for contender in CONTENDERS:
             saturation = rate(found["closed"][contender.name][candidates])
@@ -65,8 +70,16 @@ def _open_rows(found: Results) -> Iterator[list[str]]:
                     figure(rate(point)),
                     *(figure(point["found"][name]) for name in ("p50", "p99", "p999", "longest", "late_p99")),
                     f"{point['found']['busy']:.0%}",
+                    f"{point['cost']['work'] / pace:.2f}×",
                     _errors(point),
                 ]
+
+
+def _usual_pace(found: Results) -> float:
+    """What the same piece of work takes at the middle one of all points, in microseconds."""
+    closed = [point for each in found["closed"].values() for point in each.values()]
+    opened = [point for each in found["open"].values() for points in each.values() for point in points]
+    return float(median(point["cost"]["work"] for point in (*closed, *opened)))
 
 
 def plotted(found: Results) -> str:

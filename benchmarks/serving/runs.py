@@ -11,6 +11,7 @@ from typing import Any
 
 import redis
 
+from benchmarks.pace import Pace
 from benchmarks.serving import usage
 from benchmarks.serving.contenders import FLYWHEEL, Contender
 from benchmarks.serving.load import Found, Load
@@ -33,6 +34,7 @@ class Cost:
     behind: int  # entries of the log that the recorder had yet to take when the last answer came …
     drained: float  # … and the seconds until it had
     elsewhere: float  # cores, on average, that were busy with neither this contender's parts nor the generator
+    work: float  # microseconds that a piece of work took meanwhile that is always the same: the machine's own pace
 
 
 @dataclass(frozen=True)
@@ -77,14 +79,16 @@ class Bench:
         """Put a load on it, wait until its log has followed, and say what both cost."""
         parts = self.contender.parts
         before, machine = usage.processor_seconds(self._stack, parts), usage.Machine()
-        found = generated(load)
+        with Pace() as pace:
+            found = generated(load)
         memory, behind, ended = usage.resident(self._stack, parts), self._behind(), time.monotonic()
         self.wait_for_the_log()
         drained = time.monotonic() - ended if behind else 0.0
         spent = usage.between(before, usage.processor_seconds(self._stack, parts))
         each = {name: 1000 * seconds / max(1, found.due) for name, seconds in spent.items()}
         known = sum(spent.values()) + found.busy * found.seconds
-        return Point(load.connections, load.rate, found, Cost(each, memory, behind, drained, machine.elsewhere(known)))
+        cost = Cost(each, memory, behind, drained, machine.elsewhere(known), pace.mean)
+        return Point(load.connections, load.rate, found, cost)
 
     def _behind(self) -> int:
         """Entries of the log that the recorder has not taken yet."""

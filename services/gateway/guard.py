@@ -124,7 +124,7 @@ class Visit:
 
 
 class Place:
-    """One request in flight; a class, for contextlib's contexts cost several microseconds each."""
+    """One request in flight; a class, for every request passes it, and contextlib's contexts are generators."""
 
     def __init__(self, inside: Counter[str], system: str) -> None:
         self._inside, self._system = inside, system

@@ -106,6 +106,9 @@ def test_the_sampler_sees_who_worked(tmp_path: Path) -> None:
     assert 0.0 < ran < 1_000.0
     assert queued >= 0.0
     assert (np.diff(found.ran[:, 0]) >= 0.0).all()
+    assert (found.took > 0.0).all()
+    assert found.slowness(found.at[0], found.at[-1]) >= 0.5
+    assert np.isnan(found.slowness(0.0, 1.0))
 
 
 def test_the_readmes_tables_are_those_of_the_kept_results() -> None:

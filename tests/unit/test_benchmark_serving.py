@@ -16,6 +16,7 @@ import pytest
 
 from benchmarks import tables
 from benchmarks.isolated import settings_in
+from benchmarks.pace import Pace
 from benchmarks.serving import layers, report, usage
 from benchmarks.serving.__main__ import README, RESULTS, results
 from benchmarks.serving.campaign import QUICK, Plan, check_quiet
@@ -160,6 +161,16 @@ def test_work_beside_the_measured_is_seen() -> None:
     assert usage.Machine().elsewhere(1e9) == 0.0  # all of it known
 
 
+def test_the_pace_is_processor_time_that_others_do_not_lengthen() -> None:
+    with Pace() as alone:
+        time.sleep(0.3)
+    with Pace() as beside:
+        until = time.monotonic() + 0.3
+        while time.monotonic() < until:
+            sum(range(1000))  # holds the interpreter, so that the work waits, which is no processor time
+    assert 0.0 < beside.mean < 10 * alone.mean
+
+
 def test_a_full_run_is_refused_on_a_busy_machine() -> None:
     with pytest.raises(Unavailable, match=r"1\.50 cores of this machine are busy"):
         check_quiet(Plan(), 1.5)
@@ -256,5 +267,6 @@ def point(asked: float | None, rate: float, p99: float = 5.0, p999: float = 9.0,
         "behind": 0,
         "drained": 0.0,
         "elsewhere": 0.1,
+        "work": 50.0,
     }
     return {"rate": asked, "connections": 4, "found": found, "cost": cost}
