@@ -13,6 +13,7 @@ import time
 PR_SET_PDEATHSIG = 1
 AUTOGROUP, CGROUP = "/proc/self/autogroup", "/proc/self/cgroup"
 AUTOGROUPS = "/proc/sys/kernel/sched_autogroup_enabled"
+GROUPS = "/sys/fs/cgroup"  # where control groups of version 2 are
 TRIES = 50  # the kernel lets anyone but root set one a tenth of a second, on the whole machine
 
 
@@ -60,7 +61,7 @@ def _sessions_are_weighed() -> bool:
             return False
     with open(CGROUP) as file:  # noqa: PTH123
         groups = [line.rstrip("\n").split(":", 2)[1:] for line in file]
-    weighed = (f"/sys/fs/cgroup{path}/cpu.weight" for controllers, path in groups if not controllers)
+    weighed = (f"{GROUPS}{path}/cpu.weight" for controllers, path in groups if not controllers)
     held = any("cpu" in controllers.split(",") and path != "/" for controllers, path in groups)
     return not held and not any(map(os.path.exists, weighed))
 

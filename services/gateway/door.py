@@ -1,7 +1,7 @@
 """uvicorn's connection, which turns a prediction away as soon as its head has been read.
 
 Where more is asked than can be answered, most of what the gateway does is refusing, and each refusal takes from those
-that are let in. Here one is a few look-ups and one write; elsewhere it would be a task and all layers of the application.
+that are let in. Here one is a few look-ups and one write; elsewhere it would be a task and all layers of the program.
 What decides is the same guard, and only what it refuses is answered here.
 """
 

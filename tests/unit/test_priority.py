@@ -65,8 +65,10 @@ def test_it_counts_as_idle_where_its_session_is_what_is_weighed(
         ("1", "1:cpu,cpuacct:/\n9:name=systemd:/user.slice\n0::/\n", True),
         ("0", "0::/\n", False),
         ("1", "1:cpuacct,cpu:/docker/1234\n0::/\n", False),
+        ("1", "0::/user.slice\n", True),
+        ("1", "0::/box\n", False),
     ],
-    ids=["the root", "older groups", "turned off", "a group of its own"],
+    ids=["the root", "older groups", "turned off", "a group of its own", "without a weight", "with a weight"],
 )
 def test_sessions_are_weighed_outside_of_control_groups(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, enabled: str, groups: str, weighed: bool
@@ -74,6 +76,9 @@ def test_sessions_are_weighed_outside_of_control_groups(
     for name, content in (("AUTOGROUPS", enabled), ("CGROUP", groups)):
         (tmp_path / name).write_text(content)
         monkeypatch.setattr(launch, name, str(tmp_path / name))
+    monkeypatch.setattr(launch, "GROUPS", str(tmp_path))
+    (tmp_path / "box").mkdir()
+    (tmp_path / "box" / "cpu.weight").write_text("100\n")
     assert launch._sessions_are_weighed() == weighed
 
 

@@ -12,9 +12,11 @@ from dataclasses import replace
 import httpx
 import pytest
 import uvicorn
+from starlette.types import Receive, Scope, Send
 
 from services.gateway.app import Gateway, build
 from services.gateway.door import Door
+from services.gateway.guard import Guard
 from services.gateway.limits import Room
 from services.gateway.metrics import Metrics
 from tests.unit.gateway.conftest import KEY, Hanging, World, with_deadline
@@ -82,13 +84,14 @@ class Client:
         self.received += piece
 
 
-def serving(world: World) -> Iterator[Served]:
-    """The gateway of these parts, until the test is over."""
+def serving(world: World, keep_alive: int = 60) -> Iterator[Served]:
+    """The gateway of these parts, until the test is over; seconds that a connection may be idle."""
     platform = world.platform()
     gateway = build(platform, world.catalogue, world.limits)
     with closing(socket.create_server(("127.0.0.1", 0))) as listening:
         door = Door.of(gateway.guard, platform.metrics)
-        config = uvicorn.Config(gateway.app, http=door, log_level="error")  # type: ignore[arg-type]
+        timeout = {"timeout_keep_alive": keep_alive}
+        config = uvicorn.Config(gateway.app, http=door, log_level="error", **timeout)  # type: ignore[arg-type]
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
@@ -148,6 +151,27 @@ async def test_the_door_says_what_the_application_would(served: Served, body: by
     assert count(served, status) == 2.0  # both are counted as the system's
 
 
+def test_an_idle_connection_is_closed_after_a_refusal_too(world: World, body: bytes) -> None:
+    for served in serving(world, keep_alive=1):
+        served.fill()
+        with served.client() as client:
+            assert client.asked(client.request(body))[0] == 503
+            assert client.socket.recv(1) == b""
+
+
+def test_the_guard_turns_away_what_it_would_not_let_in_and_takes_nothing_from_the_rate() -> None:
+    guard = Guard(_nowhere, KEY, 1.0, systems=["ads"])
+    key = f"Bearer {KEY}"
+    assert [guard.turned_away("ads", key) for _ in range(3)] == [None] * 3
+    guard.buckets["ads"].take()
+    refusals = guard.turned_away("ads", key), guard.turned_away("ads", "")
+    assert [refusal and refusal.status for refusal in refusals] == [429, 401]
+
+
+async def _nowhere(scope: Scope, receive: Receive, send: Send) -> None:
+    raise AssertionError
+
+
 def test_more_than_the_rate_is_told_when_to_come_again(world: World, body: bytes) -> None:
     for served in serving(replace(world, limits=replace(world.limits, rate=1.0))):
         with served.client() as client:
@@ -196,6 +220,8 @@ def test_what_is_not_plainly_a_prediction_is_the_applications(
     served.fill()
     with served.client(**headers) as client:
         assert client.asked(client.request(body, line))[0] == status
+        if "close" in headers.values() or line.endswith("1.0"):
+            assert client.socket.recv(1) == b""
 
 
 def test_those_of_one_moment_know_of_each_other(world: World, body: bytes) -> None:

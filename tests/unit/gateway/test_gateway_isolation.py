@@ -10,7 +10,7 @@ import pytest
 
 from contracts.records import Scored
 from contracts.system import Matrix
-from services.gateway.guard import BESIDE_OTHERS
+from services.gateway.guard import AT_ONCE, BESIDE_OTHERS
 from tests.unit.gateway.conftest import World, with_deadline
 
 pytestmark = pytest.mark.anyio
@@ -22,12 +22,21 @@ class Slow:
 
     def __init__(self, inner: Any, system: str) -> None:
         self.inner, self.system = inner, system
+        self.working = self.most = 0  # predictions that hang side by side: now, and at most
 
     async def score(self, system: str, features: Matrix, *options: Any) -> Scored:
         if system == self.system:
-            await asyncio.Event().wait()
+            await self._hang()
         scored: Scored = await self.inner.score(system, features, *options)
         return scored
+
+    async def _hang(self) -> None:
+        self.working += 1
+        self.most = max(self.most, self.working)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.working -= 1
 
 
 async def ask(client: httpx.AsyncClient, world: World, path: str) -> httpx.Response:
@@ -64,6 +73,7 @@ async def test_a_flood_of_one_system_is_held_at_its_share_while_others_are_asked
     assert len(refused) == 20
     assert all("beside others" in answer.json()["error"]["message"] for answer in refused)
     assert all(answer.headers["Retry-After"] for answer in refused)
+    assert world.scorer.most == AT_ONCE
     assert other.json()["variant"] == "champion"
 
 
