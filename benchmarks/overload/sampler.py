@@ -17,11 +17,13 @@ import psutil
 from numpy.typing import NDArray
 
 from benchmarks.pace import worked
+from contracts.errors import Unavailable
 from infra.settings import ROOT, machine_environ
 
 EVERY = 0.01  # seconds
 AGAIN = 1.0  # seconds between two looks at which threads there are, and which of them did anything since the last
 GRACE = 10.0  # seconds that the sampler may take to write its file
+BEGUN = "sampling\n"  # what it says after its first sample: imports take it a second
 
 
 @dataclass(frozen=True)
@@ -52,16 +54,18 @@ class Sampled:
 
 @contextmanager
 def sampling(pids: Mapping[str, int], seconds: float, path: Path) -> Iterator[None]:
-    """A sampler beside what is done within the context; its file is whole after it."""
+    """A sampler beside what is done within the context, from its beginning; its file is whole after it."""
     named = [f"{name}={pid}" for name, pid in pids.items()]
     command = [sys.executable, "-m", "benchmarks.overload.sampler", str(seconds), str(path), *named]
-    process = subprocess.Popen(command, env=dict(machine_environ()), cwd=ROOT)
-    try:
-        yield
-        process.wait(seconds + GRACE)
-    finally:
-        process.kill()
-        process.wait()
+    process = subprocess.Popen(command, env=dict(machine_environ()), cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    with process:
+        try:
+            if process.stdout is None or process.stdout.readline() != BEGUN:
+                raise Unavailable("The sampler ended before its first sample; what it said stands above.")
+            yield
+            process.wait(seconds + GRACE)
+        finally:
+            process.kill()
 
 
 def sampled(path: Path) -> Sampled:
@@ -113,6 +117,9 @@ def _take(heads: Sequence[int], seconds: float) -> tuple[list[float], list[list[
         at.append(now)
         found.append([part.sums() for part in parts])
         took.append(worked())
+        if len(at) == 1:
+            sys.stdout.write(BEGUN)
+            sys.stdout.flush()
         time.sleep(EVERY)
     return at, found, took
 

@@ -48,6 +48,7 @@ def _config(settings: Settings) -> uvicorn.Config:
         port=settings.gateway_port,
         loop="uvloop",
         http=Door.of(gateway.guard, platform.metrics),  # type: ignore[arg-type]  # it is only called
+        ws="none",  # nothing here speaks WebSocket, and uvicorn would hold such a connection open
         access_log=False,
         log_level="warning",
         log_config=None,

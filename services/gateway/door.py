@@ -53,6 +53,8 @@ class Door(HttpToolsProtocol):
         system = self._systems.get(self.url)
         if system is None or self.parser.get_method() != b"POST" or not self.parser.should_keep_alive():
             return None
+        if self.parser.should_upgrade():  # uvicorn may make a WebSocket of it, which never comes to the guard
+            return None
         before = self.cycle is None or self.cycle.response_complete  # answers come in the order of what was asked
         return system if before and not (self.expect_100_continue or self.flow.write_paused) else None
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from typing import Literal
 
 import httpx
 import pytest
@@ -84,14 +85,19 @@ class Client:
         self.received += piece
 
 
-def serving(world: World, keep_alive: int = 60) -> Iterator[Served]:
+def serving(world: World, keep_alive: int = 60, ws: Literal["none", "auto"] = "none") -> Iterator[Served]:
     """The gateway of these parts, until the test is over; seconds that a connection may be idle."""
     platform = world.platform()
     gateway = build(platform, world.catalogue, world.limits)
     with closing(socket.create_server(("127.0.0.1", 0))) as listening:
         door = Door.of(gateway.guard, platform.metrics)
-        timeout = {"timeout_keep_alive": keep_alive}
-        config = uvicorn.Config(gateway.app, http=door, log_level="error", **timeout)  # type: ignore[arg-type]
+        config = uvicorn.Config(
+            gateway.app,
+            http=door,  # type: ignore[arg-type]  # it is only called
+            ws=ws,
+            log_level="critical",
+            timeout_keep_alive=keep_alive,
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
@@ -222,6 +228,26 @@ def test_what_is_not_plainly_a_prediction_is_the_applications(
         assert client.asked(client.request(body, line))[0] == status
         if "close" in headers.values() or line.endswith("1.0"):
             assert client.socket.recv(1) == b""
+
+
+UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket"}
+
+
+def test_another_protocol_is_not_spoken_and_still_answered(served: Served, body: bytes) -> None:
+    with served.client(**UPGRADE) as client:
+        assert client.asked(client.request(body))[0] == 400  # what follows such a head is not the request's body
+
+
+def test_who_asks_for_another_protocol_holds_no_place(world: World, body: bytes) -> None:
+    for served in serving(world, ws="auto"):  # uvicorn takes these for itself: the application never sees them
+        clients = [served.client(**UPGRADE) for _ in range(3)]
+        for client in clients:
+            client.socket.sendall(client.request(body))
+        with served.client() as other:
+            assert other.asked(other.request(body))[0] == 200
+        assert (served.room.working, served.room.expected) == (0, 0)
+        for client in clients:
+            client.socket.close()
 
 
 def test_those_of_one_moment_know_of_each_other(world: World, body: bytes) -> None:

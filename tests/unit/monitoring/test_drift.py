@@ -1,7 +1,12 @@
 """Evidently finds what shifted, and its workspace keeps a project a system and a bounded number of snapshots."""
 
+import json
+import shutil
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,6 +14,7 @@ import pytest
 
 from monitoring import dashboards
 from monitoring.drift import compare
+from tests.conftest import poll
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::RuntimeWarning")  # Evidently's own
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -40,3 +46,35 @@ def test_the_workspace_keeps_the_newest_snapshots(tmp_path: Path, monkeypatch: p
     kept = [workspace.get_run(project.id, run) for run in workspace.list_runs(project.id)]
     assert sorted(run.timestamp.hour for run in kept if run) == [13, 14]
     assert len(project.dashboard.model().panels) == 2
+
+
+def slowly(write: Callable[..., Any]) -> Callable[..., Any]:
+    """The file is there, empty, for longer than an observer takes to open it."""
+
+    def dump(content: Any, file: Any, **options: Any) -> None:
+        time.sleep(0.2)
+        write(content, file, **options)
+
+    def copy(source: str, target: Path, **options: Any) -> Any:
+        Path(target).touch()
+        time.sleep(0.2)
+        return write(source, target, **options)
+
+    return dump if write is json.dump else copy
+
+
+def test_the_running_ui_shows_a_new_project_however_slow_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from evidently.ui.service.storage.local import create_local_project_manager  # warns, but not when it is here
+    from evidently.ui.service.storage.local.base import LocalState
+
+    state = LocalState.load(str(tmp_path), None)
+    create_local_project_manager(str(tmp_path), autorefresh=True, state=state)  # as the UI's process does
+    monkeypatch.setattr(json, "dump", slowly(json.dump))
+    monkeypatch.setattr(shutil, "copyfile", slowly(shutil.copyfile))
+    for system in ("ad_click", "fraud_detection"):
+        drift = compare(frame(1), frame(9), share=0.3, until=NOW)
+        dashboards.keep(tmp_path, system, drift.snapshot)
+        (shown,) = poll(lambda system=system: [p for p in state.projects.values() if p.name == system], 10.0, system)
+        poll(lambda shown=shown: state.snapshots[shown.id], 10.0, "its snapshot")
