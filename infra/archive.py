@@ -11,6 +11,7 @@ from contracts.records import ItemRecord, OutcomeRecord, PredictionRecord
 from contracts.system import System
 from infra import archive_files as files
 from infra.archive_tables import parts
+from infra.breather import Breather
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,17 +26,18 @@ class ParquetArchive:
     Every interval of time is half-open: `since` ≤ `at` < `until`. `at` is in seconds since the epoch, UTC.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, breather: Breather | None = None) -> None:
         self._folder = folder
+        self._breather = breather or Breather()
         self._retired = files.Retired()
 
     def append(self, records: Sequence[PredictionRecord | OutcomeRecord | ItemRecord]) -> None:
         """On the disk when it returns. `InvalidInput` when a record fits no table, `Unavailable` when the disk fails;
         either way some of the records may be written: append them again, twice is once."""
-        made = list(parts(records))
+        made = list(parts(records, self._breather))
         try:
             for part in made:
-                files.write(self._folder, part, self._retired)
+                files.write(self._folder, part, self._retired, self._breather)
         except OSError as error:
             raise Unavailable(f"The archive in {self._folder} cannot be written: {error.strerror or error}.") from error
 
@@ -84,7 +86,7 @@ class ParquetArchive:
     def compact(self, system: str, day: date) -> None:
         """Merge a day's small files; safe at any time, beside readers, and when it is killed."""
         try:
-            files.compact(self._folder, system, day, self._retired)
+            files.compact(self._folder, system, day, self._retired, self._breather)
         except OSError as error:
             raise Unavailable(f"The archive in {self._folder} cannot be compacted: {error}.") from error
 

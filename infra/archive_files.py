@@ -20,12 +20,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from infra.archive_tables import Part
+from infra.breather import Breather
 
 MANY_FILES = 8  # of one day, layout and level, which become one of the next level
 SMALL_BYTES = 2 * 2**20  # a file above this has no level: it is left as it is, however long the day
 COMPACTED_BYTES = 32 * 2**20  # the same where a whole day is compacted
 SPARSE = ("place", "propensity")  # one value in all rows but the few that were shown
 TIMES = ("at", "occurred_at", "received_at")  # the columns by which readers choose files
+GROUP_ROWS = 2**13  # of a row group, at most: writing one takes some milliseconds
 KEPT_SECONDS = 30.0  # a merged file's parts stay for so long: three times what a reader tries for that has listed them
 ABANDONED_SECONDS = 3600.0  # a temporary file this old belongs to a writer that was killed
 DAY = re.compile(r"day=(\d{4}-\d{2}-\d{2})")
@@ -53,28 +55,28 @@ class Retired:
             del self._since[path]
 
 
-def write(root: Path, part: Part, retired: Retired) -> None:
+def write(root: Path, part: Part, retired: Retired, breather: Breather) -> None:
     """Make the part durable: written beside, flushed to the disk, then renamed; and merge what there is enough of.
-    `retired` is the writer's own. Raises OSError."""
+    `retired` is the writer's own, and it rests with the `breather`. Raises OSError."""
     folder = root / part.kind / f"system={part.system}" / f"day={part.day}"
     folder.mkdir(parents=True, exist_ok=True)
     layout, level = _layout(part.table), 0
-    _write(folder, f"{layout}-{_digest(part.ids)}", part.table, level)
+    _write(folder, f"{layout}-{_digest(part.ids)}", part.table, level, breather)
     while len(same := _of_level(folder, layout, level, retired)) >= MANY_FILES:
         level += 1
-        _merge(folder, same, level)
+        _merge(folder, same, level, breather)
         retired.add(same)
         _remove_abandoned(folder)
     retired.remove()
 
 
-def compact(root: Path, system: str, day: date, retired: Retired) -> None:
+def compact(root: Path, system: str, day: date, retired: Retired, breather: Breather) -> None:
     """Merge the day's small files, for each layout of columns into one."""
     for kind in ("predictions", "outcomes", "items"):
         folder = root / kind / f"system={system}" / f"day={day}"
         if folder.is_dir():
             for same in _by_layout(path for path in _small(folder) if path not in retired):
-                _merge(folder, same, None)
+                _merge(folder, same, None, breather)
                 for path in same if len(same) > 1 else ():
                     path.unlink(missing_ok=True)
             _remove_abandoned(folder)
@@ -118,13 +120,13 @@ def _small(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.parquet") if path.stat().st_size < COMPACTED_BYTES)
 
 
-def _merge(folder: Path, files: Sequence[Path], level: int | None) -> None:
+def _merge(folder: Path, files: Sequence[Path], level: int | None, breather: Breather) -> None:
     """One file of all; until its parts go, rows are there twice and read once."""
     if len(files) < 2:
         return
-    tables = [pq.ParquetFile(path).read() for path in files]
+    tables = [pq.ParquetFile(path).read(use_threads=False) for path in breather.each(files)]
     layout = files[0].name.partition("-")[0]
-    _write(folder, f"{layout}-{_digest(path.name for path in files)}", _once(tables), level)
+    _write(folder, f"{layout}-{_digest(path.name for path in files)}", _once(tables).combine_chunks(), level, breather)
 
 
 def _remove_abandoned(folder: Path) -> None:
@@ -155,12 +157,12 @@ def _once(tables: Sequence[pa.Table]) -> pa.Table:
     return merged.filter(pa.array(first[prediction] == file))
 
 
-def _write(folder: Path, name: str, table: pa.Table, level: int | None) -> None:
+def _write(folder: Path, name: str, table: pa.Table, level: int | None, breather: Breather) -> None:
     """A file of that name, which says its level too unless it has none or is large enough to be left as it is."""
     beside = folder / f".{name}.{os.getpid()}.tmp"
     try:
         with beside.open("wb") as file:
-            _write_parquet(table, file)
+            _write_parquet(table, file, breather)
             file.flush()
             os.fsync(file.fileno())
             merged_on = level is not None and file.tell() < SMALL_BYTES
@@ -171,21 +173,22 @@ def _write(folder: Path, name: str, table: pa.Table, level: int | None) -> None:
     _flush_folder(folder)
 
 
-def _write_parquet(table: pa.Table, file: BinaryIO) -> None:
-    """For little processor time: floats are split by byte, so that zstd's fastest level will do, and statistics are
-    written of the columns alone by whose intervals files are chosen."""
+def _write_parquet(table: pa.Table, file: BinaryIO, breather: Breather) -> None:
+    """For little processor time: floats are split by byte, so that LZ4 will do (it makes them as small as zstd's
+    fastest levels do, sooner), and statistics are written of the columns alone by whose intervals files are chosen."""
     kinds = {field.name: field.type for field in table.schema}
     floats = [name for name, kind in kinds.items() if pa.types.is_floating(kind) and name not in SPARSE]
-    pq.write_table(
-        table,
+    with pq.ParquetWriter(
         file,
-        compression="zstd",
-        compression_level=-1,
+        table.schema,
+        compression="lz4",
         use_dictionary=[name for name, kind in kinds.items() if name in SPARSE or _plain(kind) == pa.string()],
         use_byte_stream_split=floats,
         write_statistics=[name for name in TIMES if name in kinds],
         store_schema=False,  # it would have the dictionaries of the table's own making read as such
-    )
+    ) as writer:
+        for group in breather.each(table.to_batches(max_chunksize=GROUP_ROWS)):
+            writer.write_batch(group)
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:

@@ -21,6 +21,7 @@ from contracts.errors import InvalidInput
 from contracts.records import ItemRecord, OutcomeRecord, PredictionRecord
 from contracts.system import AT
 from infra import archive_items
+from infra.breather import Breather
 
 ROW, FEATURE = "row.", "feature."
 FEW_ROWS = 16  # of a record, on average
@@ -50,13 +51,17 @@ class Part:
     table: pa.Table
 
 
-def parts(records: Iterable[PredictionRecord | OutcomeRecord | ItemRecord]) -> Iterator[Part]:
+def parts(
+    records: Iterable[PredictionRecord | OutcomeRecord | ItemRecord], breather: Breather | None = None
+) -> Iterator[Part]:
     """The tables of some records, each record once; `InvalidInput` when one of them fits no table."""
+    breather = breather or Breather()
     try:
         predictions = {r.prediction_id: r for r in records if isinstance(r, PredictionRecord)}
-        for same in _grouped(predictions.values(), _prediction_key):
+        for same in _grouped(breather.each(predictions.values()), _prediction_key):
             ids = tuple(record.prediction_id for record in same)
-            yield Part("predictions", same[0].system, _day(same[0].at), ids, _prediction_table(same))
+            table = _prediction_table(same, breather)
+            yield Part("predictions", same[0].system, _day(same[0].at), ids, table)
         outcomes = dict.fromkeys(r for r in records if isinstance(r, OutcomeRecord))
         for some in _grouped(outcomes, _outcome_key):
             yield Part("outcomes", some[0].system, _day(some[0].occurred_at), _identities(some), _outcome_table(some))
@@ -123,7 +128,12 @@ def _day(at: datetime) -> date:
     return at.astimezone(UTC).date()
 
 
-def _prediction_table(records: Sequence[PredictionRecord]) -> pa.Table:
+def _prediction_table(records: Sequence[PredictionRecord], breather: Breather) -> pa.Table:
+    return pa.table(dict(breather.each(_columns(records, breather))))
+
+
+def _columns(records: Sequence[PredictionRecord], breather: Breather) -> Iterator[tuple[str, pa.Array]]:
+    """The columns of all systems, then the system's own."""
     counts = np.array([max(1, len(record.scores)) for record in records])
     starts = np.cumsum(counts) - counts
     of_record = np.repeat(np.arange(len(records)), counts)
@@ -137,24 +147,23 @@ def _prediction_table(records: Sequence[PredictionRecord]) -> pa.Table:
     def once(values: Sequence[str]) -> pa.Array:
         return pa.array(values, type=pa.string()).take(pa.array(of_record, mask=position != 0))
 
-    columns = {
-        "prediction_id": said([r.prediction_id for r in records]),
-        "position": np.full_like(position, NO_ROWS) if empty else position,
-        "place": place,
-        AT: np.array([r.at.timestamp() for r in records])[of_record],
-        "model_version": said([r.model_version for r in records]),
-        "variant": said([r.variant for r in records]),
-        "score": pa.nulls(len(records), pa.float64()) if empty else np.concatenate([r.scores for r in records]),
-        "propensity": propensity,
-        "degraded": said(["; ".join(r.degraded) for r in records]),
-        "review": np.array([r.review for r in records])[of_record],
-        "request": once([_json(r.request) for r in records]),
-        "result": once([_json(r.result) for r in records]),
-    }
-    own = dict(_own_columns(records, said))
-    if empty:
-        own = {name: pa.nulls(len(records), column.type) for name, column in own.items() if name != AT}
-    return pa.table(columns | own)
+    yield "prediction_id", said([r.prediction_id for r in records])
+    yield "position", np.full_like(position, NO_ROWS) if empty else position
+    yield "place", place
+    yield AT, np.array([r.at.timestamp() for r in records])[of_record]
+    yield "model_version", said([r.model_version for r in records])
+    yield "variant", said([r.variant for r in records])
+    yield "score", pa.nulls(len(records), pa.float64()) if empty else np.concatenate([r.scores for r in records])
+    yield "propensity", propensity
+    yield "degraded", said(["; ".join(r.degraded) for r in records])
+    yield "review", np.array([r.review for r in records])[of_record]
+    yield "request", once([_json(r.request) for r in breather.each(records)])
+    yield "result", once([_json(r.result) for r in breather.each(records)])
+    for name, column in _own_columns(records, said, breather):
+        if not empty:
+            yield name, column
+        elif name != AT:
+            yield name, pa.nulls(len(records), column.type)
 
 
 def _shown(records: Sequence[PredictionRecord], starts: NDArray[Any], rows: int) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -168,7 +177,7 @@ def _shown(records: Sequence[PredictionRecord], starts: NDArray[Any], rows: int)
 
 
 def _own_columns(
-    records: Sequence[PredictionRecord], said: Callable[[Sequence[Any]], pa.Array]
+    records: Sequence[PredictionRecord], said: Callable[[Sequence[Any]], pa.Array], breather: Breather
 ) -> Iterator[tuple[str, pa.Array]]:
     """The system's own columns. Its `at` takes the place of the record's: features were computed from that one."""
     for name, first in records[0].rows.items():
@@ -178,7 +187,7 @@ def _own_columns(
         else:
             column = pa.array(np.concatenate(values), type=TYPES[first.dtype.kind])
         yield (AT if name == AT else ROW + name), column
-    for name, column in zip(records[0].feature_names, _transposed(records), strict=True):
+    for name, column in zip(records[0].feature_names, _transposed(records, breather), strict=True):
         yield FEATURE + name, pa.array(column, type=pa.float32())
 
 
@@ -187,14 +196,14 @@ def _is_shared(values: NDArray[Any]) -> bool:
     return len(values) > 0 and values.strides == (0,)
 
 
-def _transposed(records: Sequence[PredictionRecord]) -> NDArray[np.float32]:
+def _transposed(records: Sequence[PredictionRecord], breather: Breather) -> NDArray[np.float32]:
     """All features, column by column. Record by record: what one has fits the processor's cache, all of them do not.
     Records of few rows are joined first, for each would cost more than it holds."""
     starts = np.cumsum([0, *(len(record.features) for record in records)]).tolist()
     if starts[-1] < FEW_ROWS * len(records):
         return np.concatenate([record.features for record in records]).T
     columns = np.empty((len(records[0].feature_names), starts[-1]), dtype=np.float32)
-    for record, start, end in zip(records, starts[:-1], starts[1:], strict=True):
+    for record, start, end in breather.each(zip(records, starts[:-1], starts[1:], strict=True)):
         columns[:, start:end] = record.features.T
     return columns
 

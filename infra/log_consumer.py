@@ -15,6 +15,7 @@ from redis.retry import Retry
 
 from contracts.errors import InvalidInput
 from contracts.records import LogEntry
+from infra.breather import Breather
 from infra.log import DEAD_STREAM, STREAM, address, unavailable
 from infra.log_codec import decode
 
@@ -22,7 +23,7 @@ GROUP = "recorder"
 GONE = ("NOGROUP", "UNBLOCKED")  # the latter is what Redis 7.0 tells who waits on a stream that is deleted
 CHUNK = 200  # entries a round trip, at most …
 FIRST_CHUNK = 25  # … and as long as nobody knows how large they are
-CHUNK_BYTES = 2**20  # of a round trip, about: while Redis makes a reply it answers nobody else
+CHUNK_BYTES = 2**18  # of a round trip, about: while Redis makes a reply it answers nobody else
 READ_BYTES = 2**18  # from the socket at once; redis-py's 64 kB take a call to the kernel for each entry or more
 MOST_BYTES = 64 * 2**20  # of one batch: a body may be 1 MB, and 2,000 such records must not fill the memory
 
@@ -52,11 +53,14 @@ class RedisLogConsumer:
     the stream's first entry, for all that is still in the stream is unacknowledged.
     """
 
-    def __init__(self, url: str, name: str, idle_seconds: float = 60.0, timeout: float = 5.0) -> None:
+    def __init__(
+        self, url: str, name: str, idle_seconds: float = 60.0, timeout: float = 5.0, breather: Breather | None = None
+    ) -> None:
         self._address = address(url)
         self._name = name
         self._idle_milliseconds = int(idle_seconds * 1000)
         self._longest_wait = timeout / 2
+        self._breather = breather or Breather()
         self._redis = Redis.from_url(
             url,
             socket_timeout=timeout,
@@ -71,11 +75,11 @@ class RedisLogConsumer:
     def read(self, most: int, wait_seconds: float) -> Sequence[LogEntry]:
         """Unacknowledged entries first, then new ones, for which it waits at most `wait_seconds` (half the timeout)."""
         taken = self._bounded(lambda: self._pending(most) or self._new(most, min(wait_seconds, self._longest_wait)))
-        return [_entry(entry_id, fields) for entry_id, fields in taken]
+        return [_entry(entry_id, fields) for entry_id, fields in self._breather.each(taken)]
 
     def acknowledge(self, entry_ids: Sequence[str]) -> None:
         """These are safe elsewhere: they leave the log."""
-        for start in range(0, len(entry_ids), CHUNK):
+        for start in self._breather.each(range(0, len(entry_ids), CHUNK)):
             chunk = entry_ids[start : start + CHUNK]
             self._bounded(partial(self._acknowledge, [STREAM], [GROUP, *chunk]))
 
@@ -124,6 +128,7 @@ class RedisLogConsumer:
             size += sum(len(value) for _, fields in got for value in fields.values())
             if len(got) < count:
                 break
+            self._breather.rest()
             start = start if start == ">" else got[-1][0]
         return taken
 

@@ -25,6 +25,7 @@ from infra.clock import CLOCK_FILE, SharedClock, read_clock, write_clock
 from infra.settings import Settings
 
 if TYPE_CHECKING:
+    from infra.breather import Breather
     from infra.events import EventTable
     from infra.findings import FindingFiles
     from infra.live_features import LiveFeatures
@@ -88,16 +89,16 @@ def catalogue(settings: Settings) -> Catalogue:
     return RedisCatalogue(settings.log_redis)
 
 
-def log_consumer(settings: Settings, name: str) -> LogConsumer:
+def log_consumer(settings: Settings, name: str, breather: "Breather | None" = None) -> LogConsumer:
     from infra.log_consumer import RedisLogConsumer
 
-    return RedisLogConsumer(settings.log_redis, name)
+    return RedisLogConsumer(settings.log_redis, name, breather=breather)
 
 
-def archive(settings: Settings) -> Archive:
+def archive(settings: Settings, breather: "Breather | None" = None) -> Archive:
     from infra.archive import ParquetArchive
 
-    return ParquetArchive(settings.path("log", "predictions").parent)
+    return ParquetArchive(settings.path("log", "predictions").parent, breather)
 
 
 def events(settings: Settings) -> "EventTable":

@@ -80,15 +80,16 @@ class Part:
     def __init__(self, pid: int) -> None:
         self._pid = pid
         self._known: dict[str, tuple[int, int]] = {}
+        self._looked: dict[str, tuple[int, int]] = {}  # what was known at the last look
         self._busy: list[str] = []  # those that are read each time; most threads do nothing for minutes
 
     def look(self) -> None:
         """Which threads there are, and which of them have run since the last look."""
-        before = dict(self._known)
         for path in _threads(self._pid):
             self._known.setdefault(path, (0, 0))
         self._read(self._known)
-        self._busy = [path for path, now in self._known.items() if now != before.get(path)]
+        self._busy = [path for path, now in self._known.items() if now != self._looked.get(path)]
+        self._looked = dict(self._known)
 
     def sums(self) -> tuple[int, int]:
         """Nanoseconds that its threads ran, and were queued."""

@@ -1,5 +1,6 @@
 """`python -m services.recorder`: the recorder as a process of the stack. SIGTERM lets it write what it holds."""
 
+import gc
 import logging
 import sys
 
@@ -7,6 +8,7 @@ from prometheus_client import disable_created_metrics
 
 from contracts.errors import FlywheelError
 from infra import wiring
+from infra.breather import Breather
 from infra.settings import Settings
 from infra.stop_signal import StopSignal
 from services.recorder.health import Health, serving
@@ -30,9 +32,11 @@ def main() -> int:
 
 
 def _record(settings: Settings, stop: StopSignal) -> None:
-    health, metrics = Health(), Metrics()
-    recorder = Recorder(wiring.log_consumer(settings, NAME), wiring.archive(settings), metrics, health)
+    health, metrics, breather = Health(), Metrics(), Breather()
+    consumer, archive = wiring.log_consumer(settings, NAME, breather), wiring.archive(settings, breather)
+    recorder = Recorder(consumer, archive, metrics, health, breather)
     with serving(settings.host, settings.recorder_port, health, metrics) as port:
+        gc.freeze()  # what is here now stays: later collections need not walk it
         LOGGER.info("recorder up, its health on http://%s:%d/healthz", settings.host, port)
         recorder.run(stop)
         LOGGER.info("recorder stopped")

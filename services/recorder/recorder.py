@@ -5,13 +5,15 @@ record once, however often it was written).
 """
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 
 from contracts.errors import FlywheelError, InvalidInput
 from contracts.ports import Archive, LogConsumer
 from contracts.records import ItemRecord, LogEntry, OutcomeRecord, PredictionRecord
+from infra.breather import Breather
 from infra.stop_signal import StopSignal
 from services.recorder.health import Health
 from services.recorder.metrics import Metrics
@@ -19,6 +21,7 @@ from services.recorder.metrics import Metrics
 LOGGER = logging.getLogger("flywheel.recorder")
 MOST_RECORDS = 2000  # of a batch
 FLUSH_SECONDS = 1.0  # between two batches, unless the first was full: a file a second, not one a record
+RESTS = 0.8  # of that time, at most, within a turn; none while more waits than a batch takes
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds after a failure, doubled each time
 KINDS = {PredictionRecord: "prediction", OutcomeRecord: "outcome", ItemRecord: "item"}  # as the metrics name them
 LAST_TURNS_SECONDS = 5.0  # for what is still in the log when it is told to stop
@@ -32,14 +35,17 @@ class Recorder:
     archive: Archive
     metrics: Metrics
     health: Health
+    breather: Breather = field(default_factory=Breather)
     most: int = MOST_RECORDS
     flush_seconds: float = FLUSH_SECONDS
 
     def run(self, stop: StopSignal) -> None:
         """Record until told to stop, then empty the log as far as that takes few seconds."""
         pause = FIRST_PAUSE
+        taken: int | None = 0
         while not stop.is_set():
             started = monotonic()
+            self.breather.allow(RESTS * self.flush_seconds if (taken or 0) < self.most else 0.0)
             taken = self.turn(self.flush_seconds)
             if taken is None:
                 stop.wait(pause)
@@ -48,6 +54,7 @@ class Recorder:
             pause = FIRST_PAUSE
             if 0 < taken < self.most:
                 stop.wait(max(0.0, self.flush_seconds - (monotonic() - started)))
+        self.breather.allow(0.0)
         deadline = monotonic() + LAST_TURNS_SECONDS
         while self.turn(0.0) and monotonic() < deadline:
             pass
@@ -92,8 +99,8 @@ class Recorder:
         """What is written leaves the log first: where Redis is full that makes room for the copies of the poison."""
         written = [entry for entry in entries if entry.record is not None and entry.entry_id not in refused]
         self.consumer.acknowledge([entry.entry_id for entry in written])
-        for record in _records(written):
-            self.metrics.records.labels(record.system, KINDS[type(record)]).inc()
+        for (system, kind), count in Counter((r.system, KINDS[type(r)]) for r in _records(written)).items():
+            self.metrics.records.labels(system, kind).inc(count)
         for entry in entries:
             if entry.record is None or entry.entry_id in refused:
                 self._reject(entry, refused.get(entry.entry_id) or entry.fault or "The entry is not a record.")

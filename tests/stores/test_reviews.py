@@ -15,6 +15,7 @@ from contracts.ports import Archive, Log
 from contracts.records import KeptAnswer, PredictionRecord, ReviewCase
 from infra import archive_files, archive_tables, review_cases
 from infra.archive import ParquetArchive
+from infra.breather import Breather
 from infra.log import STREAM, RedisLog
 from infra.log_codec import decode, encode
 from infra.memory_archive import MemoryArchive
@@ -187,7 +188,7 @@ def test_an_archive_written_before_there_were_reviewers_is_read(tmp_path: Path) 
     archive = ParquetArchive(tmp_path)
     for part in archive_tables.parts([prediction("p1"), outcome("p1", "a1")]):
         before = part.table.drop_columns([n for n in ("source", "review") if n in part.table.column_names])
-        archive_files.write(tmp_path, replace(part, table=before), archive_files.Retired())
+        archive_files.write(tmp_path, replace(part, table=before), archive_files.Retired(), Breather())
     assert labels(archive) == {("p1", "a1"): (1.0, False), ("p1", "a2"): (0.0, False)}
     assert archive.outcomes(SHOP, NOON, NOON + HOUR)["source"].tolist() == ["client"]
     assert same(archive.prediction("p1"), prediction("p1"))

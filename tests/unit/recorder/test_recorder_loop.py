@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 from contracts.errors import InvalidInput, Unavailable
 from contracts.records import LogEntry, OutcomeRecord, PredictionRecord
+from infra.breather import Breather
 from infra.memory_archive import MemoryArchive
 from infra.memory_log import MemoryLog, MemoryLogConsumer
 from infra.stop_signal import StopSignal
 from services.recorder.health import Health
 from services.recorder.metrics import Metrics
-from services.recorder.recorder import Recorder
+from services.recorder.recorder import RESTS, Recorder
 from tests.conftest import poll
 from tests.stores.log_records import outcome, prediction
 
@@ -184,3 +185,26 @@ def test_the_loop_records_until_told_to_stop_and_recovers_by_itself() -> None:
         stop.set()
         thread.join(10)
     assert not thread.is_alive()
+
+
+class Allowances(Breather):
+    """What was allowed, turn by turn; the last turn is that in which nothing was found."""
+
+    def __init__(self, stop: StopSignal) -> None:
+        super().__init__()
+        self.stop, self.allowed = stop, list[float]()
+
+    def allow(self, seconds: float) -> None:
+        self.allowed.append(seconds)
+        if len(self.allowed) == 4:
+            self.stop.set()
+
+
+def test_it_rests_in_between_unless_more_waits_than_a_batch_takes() -> None:
+    stage, stop = Stage(), StopSignal()
+    stage.recorder.most, stage.recorder.breather = 2, Allowances(stop)
+    stage.append(*(prediction(f"p{number}") for number in range(5)))
+    stage.recorder.run(stop)
+    at_most = RESTS * stage.recorder.flush_seconds
+    assert stage.recorder.breather.allowed == [at_most, 0.0, 0.0, at_most, 0.0]
+    assert stage.kept("p0", "p4")
