@@ -1,8 +1,8 @@
 """Rests between the pieces of work that nobody waits for.
 
-Linux gives a waiting process another processor at once where that has nothing to do, but not where it runs a program
-that counts as idle (SCHED_IDLE, see infra/launch.py): requests wait behind each other while it works. Where it
-rests every millisecond or so they pass.
+While a program that counts as idle (SCHED_IDLE, see infra/launch.py) worked without a rest, requests were seen to wait
+for a processor, though theirs goes before it on each: Linux gives what waits another processor once one has nothing to
+do, and on a small machine none had. With a rest every millisecond or so they pass.
 """
 
 import time

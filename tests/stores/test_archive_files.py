@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,9 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from contracts.errors import InvalidInput, Unavailable
-from infra import archive_files
+from infra import archive_files, wiring
 from infra.archive import ParquetArchive
+from infra.breather import Breather
 from infra.log_codec import decode, encode
+from infra.settings import Settings
 from tests.conftest import poll
 from tests.stores.log_records import NOON, SHOP, outcome, prediction, same
 
@@ -142,15 +145,95 @@ def test_the_newest_prediction_is_known_from_the_statistics_of_a_file(tmp_path: 
     assert (statistics["at"].min, statistics["at"].max) == (NOON.timestamp(), (NOON + HOUR).timestamp())
 
 
+def test_row_groups_are_small_and_stay_so_when_files_are_merged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive_files, "GROUP_ROWS", 100)
+    archive = ParquetArchive(tmp_path)
+    for name in ("p1", "p2"):
+        archive.append([prediction(name, ads=[f"a{number}" for number in range(250)])])
+    assert groups_in(tmp_path) == [[100, 100, 50]] * 2
+    archive.compact("shop", NOON.date())
+    assert groups_in(tmp_path) == [[100] * 5]
+
+
+def groups_in(folder: Path) -> list[list[int]]:
+    """How many rows each row group of each file has."""
+    held = [pq.ParquetFile(path).metadata for path in folder.rglob("*.parquet")]
+    return [[each.row_group(number).num_rows for number in range(each.num_row_groups)] for each in held]
+
+
+class Resting(Breather):
+    """Whenever it might rest it does something else."""
+
+    def __init__(self, instead: Callable[[], None]) -> None:
+        super().__init__()
+        self._instead = instead
+
+    def rest(self) -> None:
+        self._instead()
+
+
+def test_writing_rests_after_each_record_column_and_row_group(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive_files, "GROUP_ROWS", 100)
+    records = [prediction(f"p{number}", ads=[f"a{place}" for place in range(20)]) for number in range(25)]
+    rests: list[int] = []
+    wiring.archive(settings, Resting(lambda: rests.append(1))).append(records)
+    (path,) = settings.path("log").rglob("*.parquet")
+    held = pq.ParquetFile(path).metadata
+    passes = 4  # over the records: for their tables, their requests, their results and their features
+    assert len(rests) >= passes * len(records) + held.num_columns + held.num_row_groups
+
+
+def test_wherever_a_merge_has_come_to_every_row_is_there_once(tmp_path: Path) -> None:
+    writer, reader = ParquetArchive(tmp_path), ParquetArchive(tmp_path)
+    seen: list[tuple[int, float]] = []
+
+    def read() -> None:
+        clicked = reader.labelled(SHOP, SINCE, UNTIL, MATURE)["clicked"]
+        seen.append((len(clicked), clicked.sum()))
+
+    for number in range(archive_files.MANY_FILES - 1):
+        writer.append([prediction(f"p{number}"), outcome(f"p{number}")])
+    merging = ParquetArchive(tmp_path, Resting(read))
+    merging.append([outcome("p0", item="a2", label=0.0)])  # one file of outcomes more: they are merged in passing
+    assert len(seen) > archive_files.MANY_FILES
+    merging.compact("shop", NOON.date())
+    assert len(seen) > 2 * archive_files.MANY_FILES
+    assert set(seen) == {(2 * (archive_files.MANY_FILES - 1), archive_files.MANY_FILES - 1)}
+
+
+def test_a_listing_that_a_merge_came_into_is_not_relied_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = ParquetArchive(tmp_path)
+    for number in range(5):
+        archive.append([prediction(f"p{number}")])
+    merges = [lambda: archive.compact("shop", NOON.date())]
+    whole = Path.glob
+
+    def torn(folder: Path, pattern: str) -> Iterator[Path]:
+        """The first half of the folder before the merge, where the merged file will be; the parts' half after it."""
+        before = list(whole(folder, pattern))
+        while merges:
+            merges.pop()()
+        return (path for path in before if path.exists())
+
+    monkeypatch.setattr(Path, "glob", torn)
+    assert len(archive.predictions(SHOP, SINCE, UNTIL)) == 15
+    assert merges == []
+
+
 @pytest.mark.usefixtures("at_once")
 def test_readers_beside_a_compaction_see_every_row_once(tmp_path: Path) -> None:
     writer, reader = ParquetArchive(tmp_path), ParquetArchive(tmp_path)
     done = threading.Event()
-    seen: list[int] = []
+    seen: list[tuple[int, float]] = []
 
     def read() -> None:
         while not done.is_set():
-            seen.append(len(reader.labelled(SHOP, SINCE, UNTIL, MATURE)))
+            clicked = reader.labelled(SHOP, SINCE, UNTIL, MATURE)["clicked"]
+            seen.append((len(clicked), clicked.sum()))
 
     for number in range(20):
         writer.append([prediction(f"p{number}")])
@@ -160,14 +243,17 @@ def test_readers_beside_a_compaction_see_every_row_once(tmp_path: Path) -> None:
         for number in range(12):
             before = len(seen)
             for part in range(6):
-                writer.append([outcome(f"p{number % 20}", label=float(part % 2))])
+                writer.append([outcome(f"p{number}", after=timedelta(seconds=part))])
                 writer.append([prediction(f"p{part}")])
             writer.compact("shop", NOON.date())
             poll(lambda before=before: len(seen) > before, 10.0, "a read that no merge came in between of")
     finally:
         done.set()
         thread.join()
-    assert set(seen) == {40}
+    assert {rows for rows, _ in seen} == {40}
+    clicks = [clicks for _, clicks in seen]
+    assert clicks == sorted(clicks)  # no outcome that was there once is missing later
+    assert clicks[-1] > 0
 
 
 COMPACT_UNTIL_KILLED = """

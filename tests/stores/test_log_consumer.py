@@ -14,6 +14,8 @@ import redis
 from contracts.errors import Unavailable
 from contracts.ports import Log, LogConsumer
 from contracts.records import LogEntry
+from infra import wiring
+from infra.breather import Breather
 from infra.log import DEAD_STREAM, STREAM, RedisLog
 from infra.log_codec import encode
 from infra.log_consumer import GROUP, RedisLogConsumer
@@ -95,6 +97,29 @@ def test_many_entries_come_whole_and_in_order_however_large_they_are(empty_redis
     assert ids(consumer.read(2000, 0)) == names[:80]  # taken and not acknowledged
     consumer.acknowledge([entry.entry_id for entry in consumer.read(2000, 0)])
     assert ids(consumer.read(2000, 0)) == names[80:]
+    consumer.close()
+
+
+class Counting(Breather):
+    """Counts how often it might rest."""
+
+    rests = 0
+
+    def rest(self) -> None:
+        self.rests += 1
+
+
+def test_it_rests_after_each_round_trip_and_each_entry(empty_redis: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infra.log_consumer.CHUNK", 2)
+    append_to(empty_redis, *(f"p{number}" for number in range(8)))
+    breather = Counting()
+    consumer = wiring.log_consumer(empty_redis, "suite", breather)
+    assert isinstance(consumer, RedisLogConsumer)
+    entries = consumer.read(8, 0)
+    assert breather.rests >= 8 / 2 + 8
+    breather.rests = 0
+    consumer.acknowledge([entry.entry_id for entry in entries])
+    assert breather.rests >= 8 / 2
     consumer.close()
 
 

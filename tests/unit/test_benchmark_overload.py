@@ -111,6 +111,27 @@ def test_the_sampler_sees_who_worked(tmp_path: Path) -> None:
     assert np.isnan(found.slowness(0.0, 1.0))
 
 
+def test_a_thread_is_read_at_each_sample_until_it_did_nothing_between_two_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = tmp_path / "schedstat"
+    monkeypatch.setattr(sampler, "_threads", lambda pid: [str(worker)])
+    part = sampler.Part(0)
+    worker.write_text("5 1 1\n")
+    part.look()
+    worker.write_text("9 2 2\n")
+    assert part.sums() == (9, 2)
+    part.look()  # it did nothing between that sample and this look, but something since the look before
+    worker.write_text("20 3 3\n")
+    assert part.sums() == (20, 3)
+    part.look()
+    part.look()
+    worker.write_text("30 4 4\n")
+    assert part.sums() == (20, 3)
+    part.look()
+    assert part.sums() == (30, 4)
+
+
 def test_the_readmes_tables_are_those_of_the_kept_results() -> None:
     text = README.read_text()
     assert tables.written(text, report.tables(results())) == text, "run `python -m benchmarks.overload --readme`"

@@ -3,7 +3,8 @@
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from watchdog.events import FileSystemEventHandler
+from watchdog.observers import Observer
 
 from monitoring import dashboards
 from monitoring.drift import compare
@@ -63,18 +66,33 @@ def slowly(write: Callable[..., Any]) -> Callable[..., Any]:
     return dump if write is json.dump else copy
 
 
+@contextmanager
+def observed(folder: Path, handler: FileSystemEventHandler) -> Iterator[None]:
+    """What happens in the folder goes to the handler, as in Evidently's UI; its own observer is never stopped."""
+    observer = Observer()
+    observer.schedule(handler, str(folder), recursive=True)
+    observer.start()
+    try:
+        yield
+    finally:
+        observer.stop()
+        observer.join()
+
+
 def test_the_running_ui_shows_a_new_project_however_slow_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from evidently.ui.service.storage.local import create_local_project_manager  # warns, but not when it is here
     from evidently.ui.service.storage.local.base import LocalState
+    from evidently.ui.service.storage.local.watcher import WorkspaceDirHandler
 
     state = LocalState.load(str(tmp_path), None)
-    create_local_project_manager(str(tmp_path), autorefresh=True, state=state)  # as the UI's process does
+    create_local_project_manager(str(tmp_path), autorefresh=False, state=state)
     monkeypatch.setattr(json, "dump", slowly(json.dump))
     monkeypatch.setattr(shutil, "copyfile", slowly(shutil.copyfile))
-    for system in ("ad_click", "fraud_detection"):
-        drift = compare(frame(1), frame(9), share=0.3, until=NOW)
-        dashboards.keep(tmp_path, system, drift.snapshot)
-        (shown,) = poll(lambda system=system: [p for p in state.projects.values() if p.name == system], 10.0, system)
-        poll(lambda shown=shown: state.snapshots[shown.id], 10.0, "its snapshot")
+    with observed(tmp_path, WorkspaceDirHandler(state)):
+        for system in ("ad_click", "fraud_detection"):
+            drift = compare(frame(1), frame(9), share=0.3, until=NOW)
+            dashboards.keep(tmp_path, system, drift.snapshot)
+            (shown,) = poll(lambda system=system: [p for p in state.projects.values() if p.name == system], what=system)
+            poll(lambda shown=shown: state.snapshots[shown.id], what="its snapshot")
