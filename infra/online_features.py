@@ -9,10 +9,12 @@ events (`infra/live_features.py`), and their features are computed here (`infra/
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain, islice
+from time import monotonic
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,27 +32,34 @@ from infra.redis_protocol import packed
 from infra.state_cache import Entity, StateCache
 
 Values = tuple[NDArray[np.float32], set[str]]  # rows × features of a view, and what was wrong with any
+Marks = Mapping[str, bytes | None]  # how far each ticked view was materialised
+
+MARKS_AGE = 0.1  # seconds for which the marks are taken to be what they were when they were read
 
 
 class RedisFeatureReader:
     """Port `FeatureReader`. Answers within `timeout` seconds, or raises `Unavailable`; nothing is retried."""
 
-    def __init__(self, url: str, timeout: float = 0.15) -> None:
-        self._timeout = timeout
+    def __init__(self, url: str, timeout: float = 0.15, time: Callable[[], float] = monotonic) -> None:
+        self._timeout, self._time = timeout, time
         self._link = RedisLink(url)
         self._systems: dict[str, _Prepared] = {}
 
     async def online(self, system: System, rows: Columns, now: datetime) -> FeatureRead:
         """Features of each row as of `now`; a value missing, or older than its view's ttl, takes its default.
 
+        A request whose entities were all read before asks Redis for nothing where another has asked it a moment ago
+        (`MARKS_AGE`); so long it takes until what was materialised is seen.
+
         `degraded` names a view once for either reason: "user: missing", "ad: stale".
         """
         prepared = self._prepared(system)
         parts = prepared.asked(rows, now)
-        asked: Sequence[_Part] = parts
+        asked: Sequence[_Part] = [] if prepared.has(parts, self._time()) else parts
         while asked:  # a second time for views that were materialised since their states were kept
+            began = self._time()
             replies = iter(await self._exchange([*prepared.heading, *chain(*(part.commands for part in asked))]))
-            marks = prepared.marks(replies)
+            marks = prepared.marked(replies, began)
             took = [part.take(list(islice(replies, len(part.commands))), marks.get(part.view.name)) for part in asked]
             asked = [part for part, whole in zip(asked, took, strict=True) if not whole]
         found = [part.values(now) for part in parts]
@@ -103,6 +112,9 @@ class _Part(Protocol):
     def commands(self) -> list[bytes]:
         """What is yet to be asked of Redis."""
 
+    def is_known(self, marks: Marks) -> bool:
+        """Whether nothing need be asked, if the views were materialised so far."""
+
     def take(self, replies: list[Any], watermark: bytes | None) -> bool:
         """Take the commands' replies; whether that was all, or others must be asked."""
 
@@ -120,7 +132,7 @@ class _Live:
 
     @classmethod
     def of(cls, layout: LiveLayout, rows: Columns, now: datetime) -> "_Live":
-        asked = _entities(layout.view, layout.view.entities, rows)
+        asked = list(entities(layout.view.entities, _of_entities(layout.view, rows)))
         place = {entity: number for number, entity in enumerate(dict.fromkeys(asked))}
         row = np.fromiter(map(place.__getitem__, asked), dtype=np.intp, count=len(asked))
         commands = [packed(*command) for command in layout.asking(list(place), now)]
@@ -129,6 +141,9 @@ class _Live:
     @property
     def view(self) -> FeatureView:
         return self.layout.view
+
+    def is_known(self, marks: Marks) -> bool:
+        return False
 
     def take(self, replies: list[Any], watermark: bytes | None) -> bool:
         self.replies = replies
@@ -146,7 +161,7 @@ class _Ticked:
 
     def __init__(self, layout: FeastLayout, cache: StateCache, rows: Columns) -> None:
         self._layout, self._cache, self._rows = layout, cache, rows
-        self._entities = _entities(layout.view, layout.keys, rows)
+        self._entities = _keys(layout, rows)
         self._states, unread = cache.find(self._entities)
         self._watermark = cache.watermark  # of the states that were kept
         self._ask(unread)
@@ -154,6 +169,9 @@ class _Ticked:
     @property
     def view(self) -> FeatureView:
         return self._layout.view
+
+    def is_known(self, marks: Marks) -> bool:
+        return not self._asked and self.view.name in marks and marks[self.view.name] == self._watermark
 
     def take(self, replies: list[Any], watermark: bytes | None) -> bool:
         if not self._asked and watermark == self._watermark:
@@ -175,17 +193,20 @@ class _Ticked:
     def _ask(self, unread: NDArray[np.intp]) -> None:
         self._unread = unread
         self._asked = list(dict.fromkeys([self._entities[row] for row in unread]))
-        self.commands = self._layout.asking(self._asked)
+        one = len(self._layout.keys) == 1
+        self.commands = self._layout.asking([(entity,) for entity in self._asked] if one else self._asked)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Prepared:
-    """A system's views with all that does not depend on the request."""
+    """A system's views with all that does not depend on the request, and how far they were materialised."""
 
     system: System
     live: dict[str, LiveLayout]
     ticked: dict[str, tuple[FeastLayout, StateCache]]
-    heading: list[bytes]  # asks how far the ticked views were materialised
+    heading: list[bytes]  # asks how far the ticked views were materialised …
+    marks: Marks = field(default_factory=dict)  # … what was the answer …
+    marked_at: float = -math.inf  # … and when it was asked, of the monotonic clock
 
     @classmethod
     def of(cls, system: System) -> "_Prepared":
@@ -204,18 +225,33 @@ class _Prepared:
             for view in self.system.features.views
         ]
 
-    def marks(self, replies: Iterator[Any]) -> dict[str, bytes | None]:
-        """The ticked views' watermarks, from the reply to the heading."""
-        return dict(zip(self.ticked, next(replies), strict=True)) if self.heading else {}
+    def has(self, parts: Sequence[_Part], now: float) -> bool:
+        """Whether a request can be answered without asking Redis: all of its states are kept, by marks that were read
+        a moment ago."""
+        return now - self.marked_at < MARKS_AGE and all(part.is_known(self.marks) for part in parts)
+
+    def marked(self, replies: Iterator[Any], began: float) -> Marks:
+        """The ticked views' watermarks, from the reply to the heading, which was asked for at `began`."""
+        if self.heading:
+            self.marks, self.marked_at = dict(zip(self.ticked, next(replies), strict=True)), began
+        return self.marks
 
 
-def _entities(view: FeatureView, keys: Sequence[str], rows: Columns) -> list[Entity]:
-    """Each row's entity, or the one that all rows share."""
-    if missing := [key for key in keys if key not in rows]:
+def _of_entities(view: FeatureView, rows: Columns) -> Columns:
+    """The view's key columns; one row of them where all rows share an entity."""
+    if missing := [key for key in view.entities if key not in rows]:
         raise InvalidInput(f"Rows lack {missing[0]!r}, an entity of the view {view.name!r}.", missing[0])
-    if all(rows[key].strides == (0,) for key in keys):  # it is one value in memory
-        return list(entities(keys, {key: rows[key][:1] for key in keys}))
-    return list(entities(keys, rows))
+    columns = {key: rows[key] for key in view.entities}
+    shared = all(column.strides == (0,) for column in columns.values())  # they are one value in memory
+    return {key: column[:1] for key, column in columns.items()} if shared else columns
+
+
+def _keys(layout: FeastLayout, rows: Columns) -> Sequence[Entity]:
+    """What each row's entity, or the one that all share, is known by: the text of its key, or of all of them."""
+    columns = _of_entities(layout.view, rows)
+    if len(layout.keys) > 1:
+        return list(entities(layout.keys, columns))
+    return [str(value) for value in columns[layout.keys[0]].tolist()]
 
 
 def _spread(found: NDArray[Any], rows: Columns) -> NDArray[Any]:

@@ -1,11 +1,12 @@
 """States of a view's entities, kept in the process that reads them: the same items are asked about over and over.
 
-What is kept holds for one watermark: how far the view was materialised, which the reader asks Redis for with every
-request. Materialisation moves it after the data, so a new state is seen by the next request; a Redis that was emptied
-has none, and nothing is kept without one. What anything else writes to Redis is seen after `MAX_AGE` at the latest.
+What is kept holds for one watermark: how far the view was materialised, which the reader asks Redis for whenever it
+asks anything, and every tenth of a second. Materialisation moves it after the data, so a new state is seen that much
+later; a Redis that was emptied has none, and nothing is kept without one. What anything else writes to Redis is seen
+after `MAX_AGE` at the latest.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
@@ -17,7 +18,7 @@ CAPACITY = 65_536  # entities a view
 WAYS = 8  # places of a set: their hashes are one line of a processor's cache
 NEVER = np.iinfo(np.int64).min  # the stamp of an entity of which there is no state
 
-Entity = tuple[str, ...]
+Entity = Hashable  # the text of its key, or of its keys
 
 
 @dataclass(frozen=True)

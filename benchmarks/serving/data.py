@@ -1,8 +1,9 @@
 """What all contenders are measured on: drawn states in the feature store, trees fitted on them, bodies of requests."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,18 @@ def materialised(settings: Settings, sizes: Sizes, random: np.random.Generator, 
         store.write(SYSTEM, name, states)
     store.materialize(SYSTEM, now)
     return tables
+
+
+def requested(rows: int, random: np.random.Generator) -> Iterator[Matrix]:
+    """For ever, the features of a request's rows: those of one user, beside those of as many items."""
+    made = {view.name: _states(view, QUICK.users, random, datetime.now(UTC)) for view in SYSTEM.features.views}
+    user, item = (
+        made[view.name][[feature.name for feature in view.features]].to_numpy(np.float32)
+        for view in SYSTEM.features.views
+    )
+    while True:
+        one = np.broadcast_to(user[random.integers(len(user))], (rows, user.shape[1]))
+        yield np.hstack([one, item[random.integers(len(item), size=rows)]])
 
 
 def bodies(settings: Settings, sizes: Sizes, candidates: int) -> Path:

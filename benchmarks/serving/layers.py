@@ -4,12 +4,14 @@ Measured with one request at a time, so that no layer's figure holds a wait for 
 """
 
 from collections.abc import Mapping
+from itertools import islice
 from time import perf_counter
 
 import httpx
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
+from benchmarks.serving import data
 from benchmarks.serving.ranking import CHAMPION, SYSTEM, kept
 from infra.settings import Settings
 from services.serving.onnx_model import open_model
@@ -54,12 +56,11 @@ def layers(before: Stages, after: Stages, model: float) -> dict[str, float]:
 
 
 def model_alone(settings: Settings, rows: int) -> float:
-    """Milliseconds that serving's session takes for so many rows: the median of many tries."""
-    width = len(SYSTEM.features.names)
-    model = open_model(kept(settings, CHAMPION).read_bytes(), width)
-    X = np.random.default_rng(rows).normal(5, 5, (rows, width)).astype(np.float32)
+    """Milliseconds that serving's session takes for so many rows: the median of many requests, no two of which are the
+    same, for a processor learns the way of rows that come again through the trees."""
+    model = open_model(kept(settings, CHAMPION).read_bytes(), len(SYSTEM.features.names))
     taken = []
-    for _ in range(TRIES):
+    for X in islice(data.requested(rows, np.random.default_rng(rows)), TRIES):
         began = perf_counter()
         model.scores(X)
         taken.append(perf_counter() - began)

@@ -67,7 +67,7 @@ class Guard:
             self._check_rate(system, self.buckets[system].wait())
             self.crowd.check(system)
         except Refusal as refusal:
-            return refusal
+            return refusal.with_traceback(None)  # its frames hold it: garbage that only a collection frees
         self.crowd.room(system).expected += 1  # others of this turn are to know of it
         return None
 

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from contracts.errors import Conflict, InvalidInput, Unavailable
 from contracts.records import (
@@ -69,7 +71,17 @@ def _stamped(system: System, rows: Columns, now: datetime) -> Columns:
     count, most = len(next(iter(rows.values()))), system.requirements.max_candidates
     if not 1 <= count <= most:
         raise InvalidInput(f"The request has {count} candidates; {system.name} takes from 1 to {most}.")
-    return {**rows, AT: np.full(count, now.timestamp())}
+    shared = {name: _once(values) for name, values in rows.items()}
+    return {**shared, AT: np.full(count, now.timestamp())}
+
+
+def _once(values: NDArray[Any]) -> NDArray[Any]:
+    """A column of strings; where all rows share one, such as their user, it is one value in memory. That shows in its
+    stride of 0, by which features, log and archive know that they need not look at each row."""
+    if values.dtype.kind != "O" or len(values) < 2 or values[0] is not values[-1]:
+        return values
+    strings = values.tolist()
+    return np.broadcast_to(values[:1], len(values)) if strings.count(strings[0]) == len(strings) else values
 
 
 async def _served(platform: Platform, ask: Ask, found: Found, now: datetime) -> Served:

@@ -21,7 +21,7 @@ from contracts.records import FeatureRead
 from contracts.system import System
 from infra.feast_layout import entity_key, field
 from infra.feature_store import FeastFeatureStore, view_name
-from infra.online_features import RedisFeatureReader
+from infra.online_features import MARKS_AGE, RedisFeatureReader
 from infra.settings import Settings
 from pipelines.aggregate import STAMP, view_states
 from tests.conftest import settings_in
@@ -55,9 +55,22 @@ def read(stack: Settings, *keys: tuple[str, str], system: System | None = None, 
     return within(stack, once)
 
 
-def within(stack: Settings, work: Callable[[RedisFeatureReader], Coroutine[Any, Any, FeatureRead]]) -> FeatureRead:
+class Standing:
+    """A monotonic clock that stands still."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def within(
+    stack: Settings,
+    work: Callable[[RedisFeatureReader], Coroutine[Any, Any, FeatureRead]],
+    clock: Callable[[], float] = time.monotonic,
+) -> FeatureRead:
     async def main() -> FeatureRead:
-        reader = RedisFeatureReader(stack.redis)
+        reader = RedisFeatureReader(stack.redis, time=clock)
         try:
             return await work(reader)
         finally:
@@ -141,26 +154,78 @@ def calls(stack: Settings) -> int:
         return int(client.info("commandstats").get("cmdstat_hmget", {"calls": 0})["calls"])
 
 
+def materialised_an_hour_later(stack: Settings) -> None:
+    store, happened = FeastFeatureStore(stack), events(300, NOON - 9 * HOUR, 10, seed=1)
+    store.write(tiny(), USER.name, view_states(USER, happened, None, NOON + HOUR))
+    store.materialize(tiny(), NOON + HOUR)
+
+
 def test_what_was_read_is_kept_until_the_next_materialisation(filled: Settings) -> None:
-    system = tiny()
+    system, clock = tiny(), Standing()
 
     async def work(reader: RedisFeatureReader) -> FeatureRead:
         first = await reader.online(system, rows(("u1", "cats"), ("u2", "dogs")), NOON)
         before = calls(filled)
         again = await reader.online(system, rows(("u2", "dogs"), ("u1", "cats")), NOON)
-        assert calls(filled) == before + 1  # the watermarks
+        assert calls(filled) == before
         assert np.array_equal(again.matrix[::-1, :3], first.matrix[:, :3])
         await reader.online(system, rows(("u2", "cats"), ("u1", "cats")), NOON)
-        assert calls(filled) == before + 3  # … and u2's cats, which nobody had asked for
-        store, happened = FeastFeatureStore(filled), events(300, NOON - 9 * HOUR, 10, seed=1)
-        store.write(tiny(), USER.name, view_states(USER, happened, None, NOON + HOUR))
-        store.materialize(tiny(), NOON + HOUR)
+        assert calls(filled) == before + 2  # the watermarks, and u2's cats, which nobody had asked for
+        materialised_an_hour_later(filled)
+        clock.now += MARKS_AGE / 2
+        old = await reader.online(system, rows(("u1", "cats"), ("u2", "dogs")), NOON)
+        assert np.array_equal(old.matrix, first.matrix)
+        clock.now += MARKS_AGE
         new = await reader.online(system, rows(("u1", "cats"), ("u2", "dogs")), NOON + HOUR)
         assert not np.array_equal(new.matrix[:, :2], first.matrix[:, :2])
         return new
 
-    found, fresh = within(filled, work), read(filled, ("u1", "cats"), ("u2", "dogs"), later=1)
+    found, fresh = within(filled, work, clock), read(filled, ("u1", "cats"), ("u2", "dogs"), later=1)
     assert np.array_equal(found.matrix[:, :3], fresh.matrix[:, :3])
+
+
+def test_kept_states_are_asked_for_again_when_the_watermarks_were_read_a_while_ago(filled: Settings) -> None:
+    system, clock = tiny(), Standing()
+
+    async def work(reader: RedisFeatureReader) -> FeatureRead:
+        first = await reader.online(system, rows(("u1", "cats")), NOON)
+        before = calls(filled)
+        clock.now += MARKS_AGE
+        again = await reader.online(system, rows(("u1", "cats")), NOON)
+        assert calls(filled) == before + 1  # the watermarks alone
+        await reader.online(system, rows(("u1", "cats")), NOON)
+        assert calls(filled) == before + 1
+        assert np.array_equal(again.matrix, first.matrix)
+        return again
+
+    within(filled, work, clock)
+
+
+def test_what_one_request_found_materialised_no_other_passes_over(filled: Settings) -> None:
+    """While one reads the new states, the watermarks are young, and what is kept is by older ones."""
+    system, clock = tiny(), Standing()
+    asked = rows(("u1", "cats"))
+
+    async def work(reader: RedisFeatureReader) -> FeatureRead:
+        first = await reader.online(system, asked, NOON)
+        materialised_an_hour_later(filled)
+        clock.now += MARKS_AGE
+        beside = list[FeatureRead]()
+        exchange = reader._link.exchange
+
+        async def interrupted(commands: bytes, replies: int) -> list[Any]:
+            if replies > 1:  # the second exchange, for states; the first was for the watermarks
+                reader._link.exchange = exchange  # type: ignore[method-assign]
+                beside.append(await reader.online(system, asked, NOON + HOUR))
+            return await exchange(commands, replies)
+
+        reader._link.exchange = interrupted  # type: ignore[method-assign]
+        new = await reader.online(system, asked, NOON + HOUR)
+        assert not np.array_equal(new.matrix[:, :2], first.matrix[:, :2])
+        assert np.array_equal(beside[0].matrix, new.matrix)
+        return new
+
+    within(filled, work, clock)
 
 
 def test_what_was_read_is_not_kept_when_redis_is_emptied(filled: Settings) -> None:

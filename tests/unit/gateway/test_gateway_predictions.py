@@ -1,12 +1,13 @@
 """The request path: what is served is what features and champion say, and it is in the log before the answer leaves."""
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
 
-from contracts.records import PredictionRecord
-from contracts.system import Evidence
+from contracts.records import FeatureRead, PredictionRecord
+from contracts.system import Columns, Evidence, System
 from services.gateway.predict import named
 from tests.unit.gateway.conftest import NOW, World
 
@@ -53,6 +54,35 @@ async def test_the_log_holds_all_that_was_served(world: World) -> None:
     assert shown == [ad["ad_id"] for ad in answer["result"]["ads"]]
     assert [record.scores[row] for row in record.shown] == [ad["probability"] for ad in answer["result"]["ads"]]
     assert ((record.propensity > 0) & (record.propensity <= 1)).all()
+
+
+async def test_a_string_that_all_rows_share_is_one_value_in_memory_for_features_and_log(world: World) -> None:
+    user, other = "u00042", "u00007"
+    columns = {
+        "user_id": np.array([user] * 3, dtype=object),
+        "device": np.array([user, other, user], dtype=object),
+        "ad_id": np.array(["a0001", "a0002", "a0003"], dtype=object),
+    }
+    usual = world.system.serving.rows
+    assert usual is not None
+    serving = replace(world.system.serving, rows=lambda request: {**usual(request), **columns})
+    system = replace(world.system, serving=serving)
+    world = replace(world, catalogue=replace(world.catalogue, ready={"ad_click": system}))
+    seen: list[Columns] = []
+    online = world.reader.online
+
+    async def spied(system: System, rows: Columns, now: datetime) -> FeatureRead:
+        seen.append(rows)
+        found: FeatureRead = await online(system, rows, now)
+        return found
+
+    world.reader.online = spied
+    async with world.client() as client:
+        assert (await client.post(PREDICTIONS, json=world.request())).status_code == 200
+    (record,) = world.logged()
+    for name, values in columns.items():
+        assert record.rows[name].tolist() == seen[0][name].tolist() == values.tolist()
+        assert (seen[0][name].strides == (0,)) is (name == "user_id")
 
 
 async def test_missing_and_stale_features_are_named_in_the_answer_the_log_and_the_metrics(world: World) -> None:
