@@ -178,7 +178,7 @@ class _Ticked:
             return True
         found = self._layout.read(replies)
         place = {entity: number for number, entity in enumerate(self._asked)}
-        self._states.put(self._unread, found.take([place[self._entities[row]] for row in self._unread]))
+        self._states.put(self._unread, found.take([place[self._entities[row]] for row in self._unread.tolist()]))
         self._cache.keep(self._asked, found, watermark)
         if watermark == self._watermark or len(self._unread) == len(self._entities):
             return True
@@ -192,7 +192,7 @@ class _Ticked:
 
     def _ask(self, unread: NDArray[np.intp]) -> None:
         self._unread = unread
-        self._asked = list(dict.fromkeys([self._entities[row] for row in unread]))
+        self._asked = list(dict.fromkeys([self._entities[row] for row in unread.tolist()]))
         one = len(self._layout.keys) == 1
         self.commands = self._layout.asking([(entity,) for entity in self._asked] if one else self._asked)
 
