@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_AGE = 60.0  # seconds
+MIN_AGE = 0.5  # of it: a state is read again some time in between, for what was read at once would end at once, too
 CAPACITY = 65_536  # entities a view
 WAYS = 8  # places of a set: their hashes are one line of a processor's cache
 NEVER = np.iinfo(np.int64).min  # the stamp of an entity of which there is no state
@@ -58,9 +59,10 @@ class StateCache:
     ) -> None:
         if capacity < WAYS or capacity & (capacity - 1):
             raise ValueError(f"capacity is {capacity}; it should be a power of two, at least {WAYS}")
-        self._max_age, self._time = max_age, time
+        self._max_age, self._time, self._random = max_age, time, np.random.default_rng()
         self._hashes = np.full((capacity // WAYS, WAYS), 0, np.int64)  # sets × the places of one
         self._read_at = np.full((capacity // WAYS, WAYS), -np.inf)
+        self._until = np.full((capacity // WAYS, WAYS), -np.inf)
         self._states = States.empty(capacity, width)
         self.watermark: bytes | None = None  # up to which what is kept was materialised
 
@@ -69,13 +71,14 @@ class StateCache:
         hashes, sets = self._hashed(entities)
         same = self._hashes.take(sets, axis=0) == hashes[:, None]
         places = sets * WAYS + same.argmax(axis=1)
-        young = self._read_at.take(places) >= self._time() - self._max_age
-        return self._states.take(places), np.flatnonzero(~(young & same.any(axis=1)))
+        good = self._until.take(places) >= self._time()
+        return self._states.take(places), np.flatnonzero(~(good & same.any(axis=1)))
 
     def keep(self, entities: Sequence[Entity], states: States, watermark: bytes | None) -> None:
         """Keep what was read of entities after the watermark was; what another one was kept by goes."""
         if watermark != self.watermark:
             self._read_at.fill(-np.inf)
+            self._until.fill(-np.inf)
             self.watermark = watermark
         if watermark is None:
             return
@@ -83,7 +86,8 @@ class StateCache:
         same = self._hashes.take(sets, axis=0) == hashes[:, None]
         ways = np.where(same.any(axis=1), same.argmax(axis=1), self._read_at.take(sets, axis=0).argmin(axis=1))
         self._hashes[sets, ways] = hashes  # of several that take one place the last stays, here and below: NumPy's rule
-        self._read_at[sets, ways] = self._time()
+        self._read_at[sets, ways] = now = self._time()
+        self._until[sets, ways] = now + self._max_age * self._random.uniform(MIN_AGE, 1.0, len(ways))
         self._states.put(sets * WAYS + ways, states)
 
     def _hashed(self, entities: Sequence[Entity]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

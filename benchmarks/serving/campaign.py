@@ -1,4 +1,4 @@
-"""The whole benchmark: one contender after the other, alone on the machine, on the same data and the same requests."""
+"""The whole benchmark: the contenders by turns, on the same data and the same requests; who waits does nothing."""
 
 import io
 import json
@@ -19,7 +19,7 @@ import psutil
 
 from benchmarks.isolated import settings_in
 from benchmarks.serving import checks, data, layers, usage
-from benchmarks.serving.contenders import CONTENDERS, FLYWHEEL, PREPARE, USUAL, Contender, stack
+from benchmarks.serving.contenders import ALL, CONTENDERS, FLYWHEEL, PREPARE, USUAL, Contender, stack
 from benchmarks.serving.data import Sizes
 from benchmarks.serving.ranking import SYSTEM, SYSTEMS
 from benchmarks.serving.runs import CLOSED, OPEN, WARM_UP, Bench, Point
@@ -78,31 +78,37 @@ class Campaign:
         with stack(self._settings, PREPARE), redirect_stdout(io.StringIO()):  # MLflow tells of pages that will be gone
             data.prepare(self._settings, self._plan.sizes)
         self._bodies = {n: data.bodies(self._settings, self._plan.sizes, n) for n in self._plan.candidates}
-        for contender in CONTENDERS:
-            self._say(f"starts {contender.title}")
-            with stack(self._settings, contender.name) as running:
-                self._measure(Bench(contender, self._settings, running))
+        self._say("starts all three")
+        with stack(self._settings, ALL) as running:
+            wait_for_champion(self._settings)
+            benches = {one: Bench(one, self._settings, running) for one in CONTENDERS}
+            for one, bench in benches.items():
+                self._answers[one.name] = [a for bodies in self._bodies.values() for a in checks.answers(bench, bodies)]
+            for candidates in self._plan.candidates:
+                self._measure(tuple(benches.values()), candidates)
+            self._look_closer(benches[FLYWHEEL])
         usual = self._answers[USUAL.name]
         self._found.checks["score_gap"] = max(checks.gap(usual, other) for other in self._answers.values())
         return {"about": origin, **plain(asdict(self._found))}
 
-    def _measure(self, bench: Bench) -> None:
-        name = bench.contender.name
-        closed, opened = self._found.closed.setdefault(name, {}), self._found.open.setdefault(name, {})
-        if bench.contender is FLYWHEEL:
-            wait_for_champion(self._settings)
-        self._answers[name] = [one for bodies in self._bodies.values() for one in checks.answers(bench, bodies)]
-        for candidates, bodies in self._bodies.items():
+    def _measure(self, benches: tuple[Bench, ...], candidates: int) -> None:
+        """Each point of all contenders before the next, for the machine's pace changes with the minutes."""
+        for bench in benches:
+            bodies, name = self._bodies[candidates], bench.contender.name
             bench.run(bench.load(bodies, min(WARM_UP, self._plan.closed_seconds), None, CLOSED))
-            closed[candidates] = bench.run(bench.load(bodies, self._plan.closed_seconds, None, CLOSED))
-            self._told(bench.contender, candidates, closed[candidates])
-            opened[candidates] = []
-            for number, rate in enumerate(self._rates(bench.contender, candidates)):
-                point = bench.run(bench.load(bodies, self._plan.open_seconds, rate, OPEN, seed=number))
-                opened[candidates].append(point)
-                self._told(bench.contender, candidates, point)
-        if bench.contender is FLYWHEEL:
-            self._look_closer(bench)
+            point = bench.run(bench.load(bodies, self._plan.closed_seconds, None, CLOSED))
+            self._found.closed.setdefault(name, {})[candidates] = point
+            self._told(bench.contender, candidates, point)
+        rates = {bench: self._rates(bench.contender, candidates) for bench in benches}
+        for number in range(max(map(len, rates.values()))):
+            for bench in (one for one in benches if number < len(rates[one])):
+                self._open(bench, candidates, rates[bench][number], number)
+
+    def _open(self, bench: Bench, candidates: int, rate: float, number: int) -> None:
+        load = bench.load(self._bodies[candidates], self._plan.open_seconds, rate, OPEN, seed=number)
+        point = bench.run(load)
+        self._found.open.setdefault(bench.contender.name, {}).setdefault(candidates, []).append(point)
+        self._told(bench.contender, candidates, point)
 
     def _rates(self, contender: Contender, candidates: int) -> list[float]:
         """Shares of its own saturation; for Flywheel that of the usual stack, too."""

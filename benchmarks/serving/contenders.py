@@ -1,17 +1,18 @@
-"""The three that are held beside each other, each as the processes it is made of."""
+"""The three that are held beside each other, each as the processes it is made of: all up at once, measured by turns."""
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from benchmarks.serving.ranking import SYSTEM
+from benchmarks.serving.ranking import SYSTEM, kept
 from infra.components import PYTHON, Component, component
 from infra.settings import Settings
 from infra.stack import Stack
 
-PREPARE = "prepare"
+PREPARE, ALL = "prepare", "all"  # what is up while the stores are filled, and while contenders take turns
+LOG = "floor-log"
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,9 @@ class Contender:
     parts: tuple[str, ...]  # components on the request's path, the log's included
 
 
-USUAL = Contender("usual", "usual stack", "serving_port", "/predict", '"item_ids"', ("redis", "usual"))
-FLOOR = Contender("floor", "floor", "gateway_port", "/predict", '"item_ids"', ("redis", "floor"))
+# The comparators' ports are those of parts that are left out.
+USUAL = Contender("usual", "usual stack", "prefect_port", "/predict", '"item_ids"', ("redis", "usual"))
+FLOOR = Contender("floor", "floor", "console_port", "/predict", '"item_ids"', ("redis", LOG, "floor"))
 FLYWHEEL = Contender(
     "flywheel",
     "Flywheel",
@@ -41,8 +43,8 @@ CONTENDERS = (USUAL, FLOOR, FLYWHEEL)
 
 @contextmanager
 def stack(settings: Settings, name: str) -> Iterator[Stack]:
-    """The processes of a contender (or `PREPARE`): up and healthy within the context, gone after it, also where it is
-    interrupted while they start."""
+    """The processes of Flywheel (or `PREPARE`, or `ALL`): up and healthy within the context, gone after it, also where
+    it is interrupted while they start."""
     made = Stack(settings, (sys.executable, "-m", "benchmarks.serving.supervisor", name))
     try:
         with made:
@@ -52,10 +54,16 @@ def stack(settings: Settings, name: str) -> Iterator[Stack]:
 
 
 def components_of(name: str, settings: Settings) -> tuple[Component, ...]:
-    """What the supervisor starts for a contender. Flywheel's model comes from MLflow, which its serving asks each
-    second; what no request touches (flows, Prefect, the pages) is left out, for all three alike."""
+    """What the supervisor starts. Flywheel's model comes from MLflow, which its serving asks each second; what no
+    request touches (flows, Prefect, the pages) is left out."""
     made = tuple(component(settings, one) for one in STORES.get(name, ("redis",)))
-    return (*made, OWN[name](settings)) if name in OWN else made
+    return (*made, _usual(settings), _floor_log(settings), _floor(settings)) if name == ALL else made
+
+
+def floor_settings(settings: Settings) -> Settings:
+    """The same with the floor's own Redis for its log: what it keeps there is not in the way of Flywheel's."""
+    own = {"state_dir": kept(settings, LOG), "redis_port": settings.runner_port}
+    return Settings.model_validate(settings.model_dump() | own)
 
 
 def _usual(settings: Settings) -> Component:
@@ -63,33 +71,34 @@ def _usual(settings: Settings) -> Component:
         name=USUAL.name,
         command=(
             *(*PYTHON, "bentoml", "serve", "benchmarks.serving.usual:Ranking"),
-            *("--host", settings.host, "--port", str(settings.serving_port)),
+            *("--host", settings.host, "--port", str(getattr(settings, USUAL.port))),
         ),
-        health=f"http://{settings.host}:{settings.serving_port}/readyz",
+        health=f"http://{settings.host}:{getattr(settings, USUAL.port)}/readyz",
         # The supervisor gives every process one thread for a matrix product. What OpenMP takes by itself is one a core.
         environ={
-            "BENTOML_HOME": str(settings.path("bentoml").absolute()),
+            "BENTOML_HOME": str(kept(settings, "bentoml").absolute()),
             "OMP_NUM_THREADS": str(os.cpu_count() or 1),
         },
         needs=("redis",),
         setting=USUAL.port,
-        port=settings.serving_port,
+        port=getattr(settings, USUAL.port),
     )
+
+
+def _floor_log(settings: Settings) -> Component:
+    return replace(component(floor_settings(settings), "redis"), name=LOG, setting="runner_port")
 
 
 def _floor(settings: Settings) -> Component:
     return Component(
         name=FLOOR.name,
         command=(*PYTHON, "benchmarks.serving.floor"),
-        health=f"http://{settings.host}:{settings.gateway_port}/",
-        needs=("redis",),
+        health=f"http://{settings.host}:{getattr(settings, FLOOR.port)}/",
+        needs=("redis", LOG),
         setting=FLOOR.port,
-        port=settings.gateway_port,
+        port=getattr(settings, FLOOR.port),
     )
 
 
-STORES: Mapping[str, tuple[str, ...]] = {
-    PREPARE: ("redis", "mlflow"),
-    FLYWHEEL.name: ("redis", "mlflow", "serving", "gateway", "recorder"),
-}
-OWN: Mapping[str, Callable[[Settings], Component]] = {USUAL.name: _usual, FLOOR.name: _floor}
+STACK = ("redis", "mlflow", "serving", "gateway", "recorder")
+STORES: Mapping[str, tuple[str, ...]] = {PREPARE: ("redis", "mlflow"), FLYWHEEL.name: STACK, ALL: STACK}

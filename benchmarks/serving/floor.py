@@ -16,6 +16,7 @@ import uvicorn
 from numpy.typing import NDArray
 from starlette.types import Receive, Scope, Send
 
+from benchmarks.serving.contenders import FLOOR, floor_settings
 from benchmarks.serving.ranking import CHAMPION, SYSTEM, TOP, kept
 from infra.feast_layout import FeastLayout
 from infra.settings import Settings
@@ -35,7 +36,7 @@ class Floor:
         self.input = self.session.get_inputs()[0].name
         self.user, self.item = (FeastLayout.of(SYSTEM, view) for view in SYSTEM.features.views)
         self.pool = redis.ConnectionPool.from_url(settings.redis)
-        self.redis = redis.Redis(connection_pool=self.pool)
+        self.log = redis.Redis.from_url(floor_settings(settings).redis)
         self.numbers = itertools.count()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,7 +62,7 @@ class Floor:
             "scores": scores.tobytes(),
             "answer": answer,
         }
-        await self.redis.xadd(STREAM, entry, maxlen=KEPT, approximate=True)  # type: ignore[arg-type]  # str keys are fine
+        await self.log.xadd(STREAM, entry, maxlen=KEPT, approximate=True)  # type: ignore[arg-type]  # str keys are fine
         return answer
 
     async def features(self, user: str, items: list[str]) -> NDArray[np.float32]:
@@ -88,12 +89,12 @@ async def _body(receive: Receive) -> bytes:
 
 
 def main() -> None:
-    """Serve on the gateway's port until told to stop."""
+    """Serve until told to stop."""
     settings = Settings.load()
     uvicorn.run(
         Floor(settings),
         host=settings.host,
-        port=settings.gateway_port,
+        port=getattr(settings, FLOOR.port),
         loop="uvloop",
         http="httptools",
         access_log=False,

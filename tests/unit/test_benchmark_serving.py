@@ -20,7 +20,16 @@ from benchmarks.pace import Pace
 from benchmarks.serving import layers, report, usage
 from benchmarks.serving.__main__ import README, RESULTS, results
 from benchmarks.serving.campaign import QUICK, Plan, check_quiet
-from benchmarks.serving.contenders import CONTENDERS, FLOOR, FLYWHEEL, PREPARE, USUAL, components_of
+from benchmarks.serving.contenders import (
+    ALL,
+    CONTENDERS,
+    FLOOR,
+    FLYWHEEL,
+    PREPARE,
+    USUAL,
+    components_of,
+    floor_settings,
+)
 from benchmarks.serving.load import Load
 from benchmarks.serving.ranking import SYSTEM
 from benchmarks.serving.runs import generated
@@ -141,15 +150,25 @@ def test_bodies_hold_as_many_different_candidates_as_asked() -> None:
         assert len(set(SYSTEM.serving.rows(request)["item_id"])) == 100
 
 
-def test_each_contender_is_started_with_its_own_parts_and_redis(tmp_path: Path) -> None:
+def test_all_contenders_are_up_with_their_parts_and_ports_while_they_take_turns(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
-    started = {name: [one.name for one in components_of(name, settings)] for name in (PREPARE, "usual", "floor")}
-    assert started == {PREPARE: ["redis", "mlflow"], "usual": ["redis", "usual"], "floor": ["redis", "floor"]}
-    own = {one.name for one in components_of(FLYWHEEL.name, settings)}
-    assert set(FLYWHEEL.parts) <= own
+    assert [one.name for one in components_of(PREPARE, settings)] == ["redis", "mlflow"]
+    assert set(FLYWHEEL.parts) <= {one.name for one in components_of(FLYWHEEL.name, settings)}
+    everything = components_of(ALL, settings)
+    ports = {one.name: one.port for one in everything}
+    assert len(set(ports.values())) == len(everything)
     for contender in CONTENDERS:
-        ports = [one.port for one in components_of(contender.name, settings)]
-        assert getattr(settings, contender.port) in ports
+        assert set(contender.parts) <= set(ports)
+        own = set(contender.parts) - {part for other in CONTENDERS if other is not contender for part in other.parts}
+        assert getattr(settings, contender.port) in {ports[part] for part in own}
+
+
+def test_what_the_floor_logs_is_not_in_flywheels_redis(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    health = {one.name: one.health for one in components_of(ALL, settings)}
+    assert health["redis"] == settings.log_redis == settings.redis
+    assert health["floor-log"] == floor_settings(settings).redis
+    assert health["redis"] != health["floor-log"]
 
 
 def test_work_beside_the_measured_is_seen() -> None:

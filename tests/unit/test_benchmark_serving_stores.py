@@ -57,4 +57,5 @@ async def answered(settings: Settings, request: dict[str, Any]) -> tuple[dict[st
         answer = json.loads(await floor.ranked(request))
         return answer, await floor.features(request["user_id"], request["item_ids"])
     finally:
+        await floor.log.aclose()
         await floor.pool.disconnect()

@@ -36,13 +36,27 @@ def test_it_is_read_again_after_its_age() -> None:
     time = Time()
     cache = StateCache(1, max_age=30.0, time=time)
     cache.keep(entities("a"), states(entities("a")), b"1")
-    time.now = 30.0
+    time.now = 15.0
     assert cache.find(entities("a"))[1].tolist() == []
     time.now = 30.1
     assert cache.find(entities("a"))[1].tolist() == [0]
     cache.keep(entities("a"), states(entities("a"), 1), b"1")
     found, unread = cache.find(entities("a"))
     assert (unread.tolist(), found.stamps.tolist()) == ([], [1])
+
+
+def test_what_was_read_at_once_is_not_read_again_at_once() -> None:
+    """Else a minute after the first requests, and every minute from then on, all of them wait for Redis."""
+    time, many = Time(), entities(*map(str, range(400)))
+    cache = StateCache(1, max_age=30.0, time=time)
+    for entity in many:
+        cache.keep([entity], states([entity]), b"1")
+    ended = []
+    for time.now in (15.0, 20.0, 25.0, 30.1):
+        ended.append(len(cache.find(many)[1]))
+    assert ended[0] == 0
+    assert np.diff(ended).min() > 50
+    assert ended[-1] == 400
 
 
 @pytest.mark.parametrize("watermark", [b"2", None])
