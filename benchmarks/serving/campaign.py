@@ -105,8 +105,10 @@ class Campaign:
                 self._open(bench, candidates, rates[bench][number], number)
 
     def _open(self, bench: Bench, candidates: int, rate: float, number: int) -> None:
-        load = bench.load(self._bodies[candidates], self._plan.open_seconds, rate, OPEN, seed=number)
-        point = bench.run(load)
+        """An open point, when the same load has been there for a while: others' turns were before."""
+        bodies, warm_up = self._bodies[candidates], min(WARM_UP, self._plan.open_seconds)
+        bench.run(bench.load(bodies, warm_up, rate, OPEN, seed=len(self._plan.shares) + 1 + number))
+        point = bench.run(bench.load(bodies, self._plan.open_seconds, rate, OPEN, seed=number))
         self._found.open.setdefault(bench.contender.name, {}).setdefault(candidates, []).append(point)
         self._told(bench.contender, candidates, point)
 
