@@ -22,6 +22,7 @@ from infra.settings import ROOT, machine_environ
 
 EVERY = 0.01  # seconds
 AGAIN = 1.0  # seconds between two looks at which threads there are, and which of them did anything since the last
+AFTER = 2.0  # seconds that it goes on for after what it is beside: making its file takes a processor
 GRACE = 10.0  # seconds that the sampler may take to write its file
 BEGUN = "sampling\n"  # what it says after its first sample: imports take it a second
 
@@ -56,14 +57,14 @@ class Sampled:
 def sampling(pids: Mapping[str, int], seconds: float, path: Path) -> Iterator[None]:
     """A sampler beside what is done within the context, from its beginning; its file is whole after it."""
     named = [f"{name}={pid}" for name, pid in pids.items()]
-    command = [sys.executable, "-m", "benchmarks.overload.sampler", str(seconds), str(path), *named]
+    command = [sys.executable, "-m", "benchmarks.overload.sampler", str(seconds + AFTER), str(path), *named]
     process = subprocess.Popen(command, env=dict(machine_environ()), cwd=ROOT, stdout=subprocess.PIPE, text=True)
     with process:
         try:
             if process.stdout is None or process.stdout.readline() != BEGUN:
                 raise Unavailable("The sampler ended before its first sample; what it said stands above.")
             yield
-            process.wait(seconds + GRACE)
+            process.wait(seconds + AFTER + GRACE)
         finally:
             process.kill()
 
