@@ -18,6 +18,7 @@ from contracts.online_metric import OnlineMetric
 from contracts.world import WorldFactory
 
 # Rows travel as columns of equal length. The same functions take a request's candidates and a table of history.
+# They are for reading: what all rows of a request share may be one value in memory, which NumPy refuses to write to.
 Columns = Mapping[str, NDArray[Any]]
 Floats = NDArray[np.float64]  # one value a row
 Matrix = NDArray[np.float32]  # rows × features, in the order of `Features.names`

@@ -6,7 +6,7 @@ later; a Redis that was emptied has none, and nothing is kept without one. What 
 after `MAX_AGE` at the latest.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_AGE = 60.0  # seconds
-MIN_AGE = 0.5  # of it: a state is read again some time in between, for what was read at once would end at once, too
+MIN_SHARE = 0.5  # of it, after which a state may be read again: what was read at once shall not end at once
 CAPACITY = 65_536  # entities a view
 WAYS = 8  # places of a set: their hashes are one line of a processor's cache
 NEVER = np.iinfo(np.int64).min  # the stamp of an entity of which there is no state
 
-Entity = Hashable  # the text of its key, or of its keys
+Entity = str | tuple[str, ...]  # the text of its key, or of its keys
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class StateCache:
         ways = np.where(same.any(axis=1), same.argmax(axis=1), self._read_at.take(sets, axis=0).argmin(axis=1))
         self._hashes[sets, ways] = hashes  # of several that take one place the last stays, here and below: NumPy's rule
         self._read_at[sets, ways] = now = self._time()
-        self._until[sets, ways] = now + self._max_age * self._random.uniform(MIN_AGE, 1.0, len(ways))
+        self._until[sets, ways] = now + self._max_age * self._random.uniform(MIN_SHARE, 1.0, len(ways))
         self._states.put(sets * WAYS + ways, states)
 
     def _hashed(self, entities: Sequence[Entity]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -12,7 +12,7 @@ from infra.settings import Settings
 from infra.stack import Stack
 
 PREPARE, ALL = "prepare", "all"  # what is up while the stores are filled, and while contenders take turns
-LOG = "floor-log"
+FLOOR_LOG = "floor-log"
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Contender:
 
 # The comparators' ports are those of parts that are left out.
 USUAL = Contender("usual", "usual stack", "prefect_port", "/predict", '"item_ids"', ("redis", "usual"))
-FLOOR = Contender("floor", "floor", "console_port", "/predict", '"item_ids"', ("redis", LOG, "floor"))
+FLOOR = Contender("floor", "floor", "console_port", "/predict", '"item_ids"', ("redis", FLOOR_LOG, "floor"))
 FLYWHEEL = Contender(
     "flywheel",
     "Flywheel",
@@ -62,7 +62,7 @@ def components_of(name: str, settings: Settings) -> tuple[Component, ...]:
 
 def floor_settings(settings: Settings) -> Settings:
     """The same with the floor's own Redis for its log: what it keeps there is not in the way of Flywheel's."""
-    own = {"state_dir": kept(settings, LOG), "redis_port": settings.runner_port}
+    own = {"state_dir": kept(settings, FLOOR_LOG), "redis_port": settings.runner_port}
     return Settings.model_validate(settings.model_dump() | own)
 
 
@@ -86,7 +86,7 @@ def _usual(settings: Settings) -> Component:
 
 
 def _floor_log(settings: Settings) -> Component:
-    return replace(component(floor_settings(settings), "redis"), name=LOG, setting="runner_port")
+    return replace(component(floor_settings(settings), "redis"), name=FLOOR_LOG, setting="runner_port")
 
 
 def _floor(settings: Settings) -> Component:
@@ -94,7 +94,7 @@ def _floor(settings: Settings) -> Component:
         name=FLOOR.name,
         command=(*PYTHON, "benchmarks.serving.floor"),
         health=f"http://{settings.host}:{getattr(settings, FLOOR.port)}/",
-        needs=("redis", LOG),
+        needs=("redis", FLOOR_LOG),
         setting=FLOOR.port,
         port=getattr(settings, FLOOR.port),
     )

@@ -77,7 +77,7 @@ def _stamped(system: System, rows: Columns, now: datetime) -> Columns:
 
 def _once(values: NDArray[Any]) -> NDArray[Any]:
     """A column of strings; where all rows share one, such as their user, it is one value in memory. That shows in its
-    stride of 0, by which features, log and archive know that they need not look at each row."""
+    stride of 0, by which the reader of features knows that it need not look at each row."""
     if values.dtype.kind != "O" or len(values) < 2 or values[0] is not values[-1]:
         return values
     strings = values.tolist()

@@ -19,7 +19,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 from contracts.errors import InvalidInput, Unavailable
 from contracts.records import FeatureRead
 from contracts.system import System
-from infra.feast_layout import entity_key, field
+from infra.feast_layout import entity_key, field, watermark_key
 from infra.feature_store import FeastFeatureStore, view_name
 from infra.online_features import MARKS_AGE, RedisFeatureReader
 from infra.settings import Settings
@@ -223,6 +223,34 @@ def test_what_one_request_found_materialised_no_other_passes_over(filled: Settin
         new = await reader.online(system, asked, NOON + HOUR)
         assert not np.array_equal(new.matrix[:, :2], first.matrix[:, :2])
         assert np.array_equal(beside[0].matrix, new.matrix)
+        return new
+
+    within(filled, work, clock)
+
+
+def test_a_view_that_moved_on_while_another_was_read_again_is_asked_for(filled: Settings) -> None:
+    """Its watermark was read with the other's states, by a request that had no use for it."""
+    system, clock = tiny(), Standing()
+    asked = rows(("u1", "cats"))
+
+    async def work(reader: RedisFeatureReader) -> FeatureRead:
+        first = await reader.online(system, asked, NOON)
+        with redis.Redis.from_url(filled.redis) as client:
+            client.hset(watermark_key(system), "pair", "1")
+        clock.now += MARKS_AGE
+        exchange = reader._link.exchange
+
+        async def interrupted(commands: bytes, replies: int) -> list[Any]:
+            if replies > 1:  # the second exchange, for the state of the pair; the first was for the watermarks
+                reader._link.exchange = exchange  # type: ignore[method-assign]
+                materialised_an_hour_later(filled)
+            return await exchange(commands, replies)
+
+        reader._link.exchange = interrupted  # type: ignore[method-assign]
+        old = await reader.online(system, asked, NOON)
+        assert np.array_equal(old.matrix[:, :2], first.matrix[:, :2])
+        new = await reader.online(system, asked, NOON + HOUR)
+        assert not np.array_equal(new.matrix[:, :2], first.matrix[:, :2])
         return new
 
     within(filled, work, clock)

@@ -56,7 +56,7 @@ async def test_the_log_holds_all_that_was_served(world: World) -> None:
     assert ((record.propensity > 0) & (record.propensity <= 1)).all()
 
 
-async def test_a_string_that_all_rows_share_is_one_value_in_memory_for_features_and_log(world: World) -> None:
+async def test_a_string_that_all_rows_share_is_one_value_in_memory_where_features_are_read(world: World) -> None:
     user, other = "u00042", "u00007"
     columns = {
         "user_id": np.array([user] * 3, dtype=object),
