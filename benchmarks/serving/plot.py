@@ -21,7 +21,7 @@ def draw(found: Results, path: Path) -> None:
 def picture(found: Results) -> Figure:
     """A panel for each number of candidates; p99 in full, p50 in dashes, its own saturation as a dotted line."""
     numbers = list(found["open"][CONTENDERS[0].name])
-    figure = Figure(figsize=(4 * len(numbers), 3.6), layout="constrained")
+    figure = Figure(figsize=(4 * len(numbers), 3.8), layout="constrained")
     for panel, candidates in zip(figure.subplots(1, len(numbers), squeeze=False)[0], numbers, strict=True):
         for contender in CONTENDERS:
             _draw(panel, found, contender.name, contender.title, candidates)
@@ -33,7 +33,7 @@ def picture(found: Results) -> Figure:
             ylabel="latency from when it was due, ms",
         )
         panel.grid(True, which="major", alpha=0.3)
-        panel.legend(fontsize=7)
+    figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=2 * len(CONTENDERS), fontsize=8)
     return figure
 
 
