@@ -62,8 +62,9 @@ async def _candidates(platform: Platform, ask: Ask, now: datetime) -> Found:
         )
     except Unavailable:
         return Found(_stamped(system, platform.standby.rows(system), now), degraded=("candidates: unavailable",))
-    if system.model.retrieval is not None:
-        platform.standby.refresh(system, system.model.retrieval)
+    finally:
+        if system.model.retrieval is not None:
+            platform.standby.refresh(system, system.model.retrieval)
     return Found(_stamped(system, found.rows, now), found.model_version)
 
 

@@ -10,11 +10,15 @@ from contracts.ports import Clock, Scorer
 from contracts.system import Columns, Retrieval, System
 
 GOOD_FOR = 60.0  # seconds; then they are asked for again, beside the requests
-PATIENCE = 1.0  # seconds
+PATIENCE = 1.0  # seconds, also between two attempts while there are none
 
 
 class Standby:
-    """Holds a system's standing candidates once stage one has answered for it."""
+    """Holds a system's standing candidates once stage one has answered for it.
+
+    It is asked beside the requests and may take longer than they let it: where it is always too slow for them, they are
+    answered with what stands in, not refused.
+    """
 
     def __init__(self, scorer: Scorer, clock: Clock) -> None:
         self._scorer, self._clock = scorer, clock
@@ -34,8 +38,9 @@ class Standby:
             raise Unavailable(f"Stage one of {system.name} does not answer and has not answered yet.") from None
 
     def refresh(self, system: System, retrieval: Retrieval) -> None:
-        """Stage one is there: ask it, beside the requests, if that was long ago."""
-        if monotonic() - self._asked.get(system.name, float("-inf")) < GOOD_FOR:
+        """Ask stage one, beside the requests, if that was long ago; soon again while it has never answered."""
+        pause = GOOD_FOR if system.name in self._rows else PATIENCE
+        if monotonic() - self._asked.get(system.name, float("-inf")) < pause:
             return
         self._asked[system.name] = monotonic()
         task = asyncio.create_task(self._fetch(system.name, retrieval.anybody))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import systems
+from contracts.errors import Unavailable
 from contracts.ports import Clock
 from contracts.records import ModelVersion
 from contracts.system import System
@@ -70,10 +71,13 @@ class Living:
         return found
 
     def answered_by(self, version: str, seconds: float = 10.0) -> dict[str, Any]:
-        """The first answer that `version` gives."""
+        """The first answer that `version` gives; until then a request may be told to come again."""
 
         def answer() -> dict[str, Any] | None:
-            given = self.predict(self.request())
+            try:
+                given = self.predict(self.request())
+            except Unavailable:
+                return None
             return given if given["model_version"] == version else None
 
         return poll(answer, seconds, f"an answer of version {version}")  # type: ignore[no-any-return]

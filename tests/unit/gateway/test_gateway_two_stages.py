@@ -1,5 +1,6 @@
 """A system whose candidates stage one finds: what the gateway makes of them, and of stage one's absence."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -70,6 +71,18 @@ class Forgetful:
         return scored
 
 
+class Slow(Forgetful):
+    """Serving whose stage one takes all the time that a request has."""
+
+    def __init__(self, inner: Any, seconds: float) -> None:
+        super().__init__(inner)
+        self.seconds = seconds
+
+    async def retrieve(self, *asked: Any) -> Candidates:
+        await asyncio.sleep(self.seconds)
+        return await super().retrieve(*asked)
+
+
 class Lost(Down):
     async def retrieve(self, *_: object) -> None:
         self.refuse()
@@ -113,6 +126,20 @@ async def test_without_stage_one_those_that_anybody_would_get_stand_in(staged: W
     assert answer["variant"] == "fallback"
     assert "candidates: unavailable" in answer["degraded"]
     assert set(record.rows["user_id"]) == {"nobody"}
+
+
+async def test_a_stage_one_too_slow_for_any_request_has_candidates_stand_in_once_it_has_answered(staged: World) -> None:
+    staged.scorer = Slow(staged.scorer, staged.system.requirements.deadline.total_seconds())
+    platform = staged.platform()
+    transport = httpx.ASGITransport(build(platform, staged.catalogue, staged.limits).app)
+    headers = {"Authorization": f"Bearer {staged.limits.key}"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers) as client:
+        refused = await ask(client, staged)
+        await platform.standby.refreshed()
+        answer = await ask(client, staged)
+    assert refused.status_code == 503
+    assert answer.status_code == 200
+    assert "candidates: unavailable" in answer.json()["degraded"]
 
 
 async def test_without_stage_one_ever_there_is_no_answer(staged: World) -> None:
