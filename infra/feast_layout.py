@@ -80,10 +80,12 @@ class FeastLayout:
 
     def read(self, replies: Sequence[Reply]) -> States:
         """The replies as states: where a value is missing, the feature's default."""
-        values = np.tile(self.defaults, (len(replies), 1))
-        whole = np.array([None not in reply for reply in replies], dtype=bool)
         stamps = [NEVER if (stamp := reply[-1]) is None else _microseconds(stamp) for reply in replies]
-        if complete := list(compress(replies, whole)):
+        found = [None not in reply for reply in replies]
+        if all(found):
+            return States(_floats(replies, self.defaults), np.array(stamps, np.int64), np.full(len(replies), False))
+        values, whole = np.tile(self.defaults, (len(replies), 1)), np.array(found)
+        if complete := list(compress(replies, found)):
             values[whole] = _floats(complete, self.defaults)
         for place in np.flatnonzero(~whole).tolist():
             if stamps[place] != NEVER:
@@ -123,7 +125,7 @@ def _serialised(texts: Sequence[str]) -> bytes:
     return b"".join([STRING_HEAD(STRING, len(encoded)) + encoded for encoded in map(str.encode, texts)])
 
 
-def _floats(replies: list[Reply], defaults: NDArray[np.float32]) -> NDArray[np.float32]:
+def _floats(replies: Sequence[Reply], defaults: NDArray[np.float32]) -> NDArray[np.float32]:
     """The values of replies in which nothing is missing, all at once."""
     joined = b"".join([value for reply in replies for value in reply[:-1] if value is not None])
     if len(joined) == len(replies) * len(defaults) * FLOAT.itemsize:

@@ -1,6 +1,5 @@
 """The log that the gateway appends to before it answers: one Redis stream of predictions and outcomes, in order."""
 
-import asyncio
 import hashlib
 from collections.abc import Awaitable, Sequence
 from datetime import timedelta
@@ -16,6 +15,7 @@ from contracts.errors import Unavailable
 from contracts.records import ItemRecord, KeptAnswer, OutcomeRecord, PredictionRecord, ReviewCase
 from infra import review_cases
 from infra.log_codec import encode
+from infra.patience import bound
 from infra.redis_link import RedisLink
 from infra.redis_protocol import packed
 
@@ -71,13 +71,13 @@ T = TypeVar("T")
 
 
 class RedisLog:
-    """Appends in one round trip, within `timeout` seconds or not at all as far as the caller can tell.
+    """Appends in one round trip, within `timeout` seconds (None: its caller's), or not at all as the caller sees it.
 
     A call that runs out of time may still have been carried out; whoever repeats it with the same idempotency key
     gets the kept answer. Nothing is retried here, for the caller's deadline is short.
     """
 
-    def __init__(self, url: str, timeout: float = 0.25, keep_for: timedelta = timedelta(hours=24)) -> None:
+    def __init__(self, url: str, timeout: float | None = 0.25, keep_for: timedelta = timedelta(hours=24)) -> None:
         self._address = address(url)
         self._timeout = timeout
         self._keep_milliseconds = int(keep_for / timedelta(milliseconds=1))
@@ -138,10 +138,10 @@ class RedisLog:
     async def _bounded(self, call: Awaitable[T]) -> T:
         """A call cut short leaves its connection closed (redis-py ≥ 4.5.5), so no one reads another's reply."""
         try:
-            async with asyncio.timeout(self._timeout):
+            async with bound(self._timeout):
                 return await call
         except TimeoutError as error:
-            raise Unavailable(f"The log at {self._address} did not answer within {self._timeout} s.") from error
+            raise Unavailable(f"The log at {self._address} did not answer in time.") from error
         except (RedisError, OSError) as error:
             raise unavailable(self._address, error) from error
 

@@ -8,7 +8,6 @@ Live views are not Feast's: their windows end at the moment of the request, so w
 events (`infra/live_features.py`), and their features are computed here (`infra/live_windows.py`).
 """
 
-import asyncio
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from contracts.system import Columns, FeatureView, Matrix, System
 from infra.feast_layout import FeastLayout, asking_watermarks, defaults
 from infra.live_features import LiveLayout, entities, row_ids
 from infra.live_windows import live_views, ticked_views
+from infra.patience import bound
 from infra.redis_link import RedisLink
 from infra.redis_protocol import packed
 from infra.state_cache import Entity, StateCache
@@ -38,9 +38,12 @@ MARKS_AGE = 0.1  # seconds for which the marks are taken to be what they were wh
 
 
 class RedisFeatureReader:
-    """Port `FeatureReader`. Answers within `timeout` seconds, or raises `Unavailable`; nothing is retried."""
+    """Port `FeatureReader`. Answers within `timeout` seconds (None: within its caller's), or raises `Unavailable`.
 
-    def __init__(self, url: str, timeout: float = 0.15, time: Callable[[], float] = monotonic) -> None:
+    Nothing is retried.
+    """
+
+    def __init__(self, url: str, timeout: float | None = 0.15, time: Callable[[], float] = monotonic) -> None:
         self._timeout, self._time = timeout, time
         self._link = RedisLink(url)
         self._systems: dict[str, _Prepared] = {}
@@ -94,12 +97,10 @@ class RedisFeatureReader:
     async def _exchange(self, commands: Sequence[bytes]) -> list[Any]:
         """One round trip."""
         try:
-            async with asyncio.timeout(self._timeout):
+            async with bound(self._timeout):
                 return await self._link.exchange(b"".join(commands), len(commands))
         except (TimeoutError, RedisError, OSError) as error:
-            raise Unavailable(
-                f"The feature store's Redis gave no answer within {self._timeout:g} s ({type(error).__name__})."
-            ) from error
+            raise Unavailable(f"The feature store's Redis gave no answer in time ({type(error).__name__}).") from error
 
 
 class _Part(Protocol):
@@ -177,8 +178,7 @@ class _Ticked:
         if not self._asked and watermark == self._watermark:
             return True
         found = self._layout.read(replies)
-        place = {entity: number for number, entity in enumerate(self._asked)}
-        self._states.put(self._unread, found.take([place[self._entities[row]] for row in self._unread.tolist()]))
+        self._states.put(self._unread, found if len(self._asked) == len(self._unread) else found.take(self._places()))
         self._cache.keep(self._asked, found, watermark)
         if watermark == self._watermark or len(self._unread) == len(self._entities):
             return True
@@ -189,6 +189,11 @@ class _Ticked:
     def values(self, now: datetime) -> Values:
         values, faults = self._layout.as_of(self._states, now)
         return _spread(values, self._rows), faults
+
+    def _places(self) -> list[int]:
+        """Where each unread row's entity is among those that were asked for: several rows may share one."""
+        place = {entity: number for number, entity in enumerate(self._asked)}
+        return [place[self._entities[row]] for row in self._unread.tolist()]
 
     def _ask(self, unread: NDArray[np.intp]) -> None:
         self._unread = unread

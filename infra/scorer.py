@@ -20,14 +20,15 @@ from contracts.errors import NoChampion, SetupError, Unavailable
 from contracts.records import Candidates, Scored
 from contracts.system import Matrix
 from infra.candidates_codec import decode
+from infra.patience import bound
 
 MOST_IDLE = 128  # connections kept open between calls: as many as a flood that is let in takes
 
 
 class HttpScorer:
-    """Asks serving at `url` (http://host:port); a call takes at most `timeout` seconds. For one event loop."""
+    """Asks serving at `url` (http://host:port), within `timeout` seconds (None: its caller's). For one event loop."""
 
-    def __init__(self, url: str, timeout: float = 0.15) -> None:
+    def __init__(self, url: str, timeout: float | None = 0.15) -> None:
         parts = urlsplit(url)
         if parts.scheme != "http" or not parts.hostname:
             raise SetupError(f"Serving's address is {url!r}; it should look like http://127.0.0.1:3000.")
@@ -70,10 +71,10 @@ class HttpScorer:
     async def _answered(self, request: bytes) -> "_Answer":
         """Serving's answer of 200, in time."""
         try:
-            async with asyncio.timeout(self.timeout):
+            async with bound(self.timeout):
                 answer = await self._exchange(request)
         except TimeoutError as error:
-            raise Unavailable(f"Serving at {self.url} did not answer within {self.timeout:g} s.") from error
+            raise Unavailable(f"Serving at {self.url} did not answer in time.") from error
         except (OSError, httptools.HttpParserError) as error:
             raise Unavailable(f"Serving at {self.url} cannot be reached ({error or type(error).__name__}).") from error
         if answer.status != 200:

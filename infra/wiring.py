@@ -47,9 +47,10 @@ def start_clock(settings: Settings, origin: datetime, speed: float) -> SharedClo
 
 
 def feature_reader(settings: Settings) -> FeatureReader:
+    """For callers that bound each call, as of the two below."""
     from infra.online_features import RedisFeatureReader
 
-    return RedisFeatureReader(settings.redis)
+    return RedisFeatureReader(settings.redis, timeout=None)
 
 
 def feature_store(settings: Settings) -> FeatureStore:
@@ -74,13 +75,13 @@ def feature_definitions(settings: Settings, system: System) -> list[Any]:
 def scorer(settings: Settings) -> Scorer:
     from infra.scorer import HttpScorer
 
-    return HttpScorer(settings.serving)
+    return HttpScorer(settings.serving, timeout=None)
 
 
 def log(settings: Settings) -> Log:
     from infra.log import RedisLog
 
-    return RedisLog(settings.log_redis)
+    return RedisLog(settings.log_redis, timeout=None)
 
 
 def catalogue(settings: Settings) -> Catalogue:

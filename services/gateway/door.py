@@ -1,4 +1,4 @@
-"""uvicorn's connection, which turns a prediction away as soon as its head has been read.
+"""uvicorn's connection, which turns a prediction away as soon as its head has been read, and answers in one write.
 
 Where more is asked than can be answered, most of what the gateway does is refusing, and each refusal takes from those
 that are let in. Here one is a few look-ups and one write; elsewhere it would be a task and all layers of the program.
@@ -9,7 +9,7 @@ from asyncio import Event
 from collections.abc import Callable
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from services.gateway.asked import predictions_path
 from services.gateway.guard import EXPECTED, Guard
@@ -17,6 +17,25 @@ from services.gateway.metrics import Metrics
 from services.gateway.problems import Refusal
 
 ENDPOINT = "predictions"
+
+
+class Together:
+    """A connection as one answer writes to it: its head waits for the first of its body, which comes at once after it,
+    and goes out with it. Two writes would be two packets, each of which wakes the client."""
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle, self._transport = cycle, cycle.transport
+        self._head: bytes | None = None if cycle.scope["method"] != "HEAD" else b""  # to HEAD nothing follows
+        self.close, self.is_closing = self._transport.close, self._transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        """Hold the head; what follows goes out, as does what comes before it (“100 Continue”)."""
+        if self._cycle.response_started and self._head is None:
+            self._head = data
+            return
+        if self._head:
+            data, self._head = self._head + data, b""
+        self._transport.write(data)
 
 
 class Answered:
@@ -46,7 +65,10 @@ class Door(HttpToolsProtocol):
                 self._refuse(system, refusal)
                 return
             self.scope[EXPECTED] = True  # type: ignore[literal-required]  # from here to the guard
+        before = self.cycle
         super().on_headers_complete()
+        if self.cycle is not before:
+            self.cycle.transport = Together(self.cycle)  # type: ignore[assignment]  # all that a cycle asks of it
 
     def _asked(self) -> str | None:
         """The system whose prediction is asked for, where nothing speaks against an answer right now."""

@@ -21,6 +21,7 @@ from contracts.records import (
     Scored,
 )
 from contracts.system import AT, Columns, Evidence, Matrix, System
+from services.gateway.draws import generator
 from services.gateway.served import Ask, Found, Known, Served, recorded
 from services.gateway.stages import Platform
 
@@ -32,7 +33,7 @@ async def predict(platform: Platform, ask: Ask) -> bytes:
     now, prediction_id = platform.clock.now(), uuid4().hex
     found = await _candidates(platform, ask, now)
     served = await _served(platform, ask, found, now)
-    random = np.random.default_rng(int(prediction_id, 16))
+    random = generator(prediction_id)
     decision = ask.system.serving.respond(ask.request, served.evidence, random)
     record = recorded(Known(prediction_id, now), ask, served, decision)
     answer, new = await _logged(platform, ask, record)

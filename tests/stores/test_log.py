@@ -234,7 +234,7 @@ def test_a_call_that_times_out_is_unavailable_and_leaves_no_reply_behind(empty_r
         async with slow_redis(empty_redis.log_redis, 0.3) as url:
             slow = RedisLog(url, timeout=0.1)
             started = time.monotonic()
-            with pytest.raises(Unavailable, match=r"did not answer within 0\.1 s\.$"):
+            with pytest.raises(Unavailable, match=r"did not answer in time\.$"):
                 await slow.recall("shop", "a")
             assert time.monotonic() - started < 1
             await slow.aclose()

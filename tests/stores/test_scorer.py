@@ -184,7 +184,7 @@ def test_a_call_ends_in_time_and_its_late_answer_meets_no_other_call() -> None:
 
     async def check(port: int) -> None:
         scorer = HttpScorer(f"http://127.0.0.1:{port}", timeout=0.1)
-        with pytest.raises(Unavailable, match=r"did not answer within 0\.1 s"):
+        with pytest.raises(Unavailable, match=r"did not answer in time"):
             await scorer.score("tiny", rows(1))
         for expected in (2.0, 3.0, 4.0):
             assert (await scorer.score("tiny", rows(1))).scores.tolist() == [expected]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.state_cache import Entity, StateCache, States
+from infra.state_cache import FEW, Entity, StateCache, States
 
 
 class Time:
@@ -92,6 +92,22 @@ def test_it_holds_the_newest_and_no_more_than_its_capacity(rounds: list[list[str
     for i in kept:
         assert found.stamps[i] == version[everything[i]]
         assert found.values[i] == hash(everything[i]) % 97 + version[everything[i]]
+
+
+@pytest.mark.parametrize("size", [1, FEW, FEW + 1, 400])
+def test_kept_in_pieces_of_any_size_each_is_found_by_itself_and_among_others(size: int) -> None:
+    names = entities(*map(str, range(400)))
+    cache = StateCache(1)
+    for version in (0, 1):  # the second time they stand there already
+        for first in range(0, len(names), size):
+            cache.keep(names[first : first + size], states(names[first : first + size], version), b"1")
+    found, unread = cache.find(names)
+    assert unread.tolist() == []
+    assert np.array_equal(found.values, states(names, 1).values)
+    for place, name in enumerate(names):
+        alone, unread = cache.find([name])
+        assert unread.tolist() == []
+        assert (alone.values[0], alone.stamps[0], alone.missing[0]) == (found.values[place], 1, False)
 
 
 def test_whoever_was_read_longest_ago_makes_room() -> None:

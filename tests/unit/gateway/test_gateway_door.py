@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import httpx
 import pytest
@@ -86,12 +86,33 @@ class Client:
         self.received += piece
 
 
-def serving(world: World, keep_alive: int = 60, ws: Literal["none", "auto"] = "none") -> Iterator[Served]:
+class Written:
+    """A transport that remembers what is written to it, piece by piece."""
+
+    def __init__(self, transport: Any, written: list[bytes]) -> None:
+        self._transport, self._written = transport, written
+
+    def write(self, data: bytes) -> None:
+        self._written.append(bytes(data))
+        self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+def serving(
+    world: World, keep_alive: int = 60, ws: Literal["none", "auto"] = "none", written: list[bytes] | None = None
+) -> Iterator[Served]:
     """The gateway of these parts, until the test is over; seconds that a connection may be idle."""
+
+    class Watched(Door):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport if written is None else Written(transport, written))
+
     platform = world.platform()
     gateway = build(platform, world.catalogue, world.limits)
     with closing(socket.create_server(("127.0.0.1", 0))) as listening:
-        door = Door.of(gateway.guard, platform.metrics)
+        door = Watched.of(gateway.guard, platform.metrics)
         config = uvicorn.Config(
             gateway.app,
             http=door,  # type: ignore[arg-type]  # it is only called
@@ -135,6 +156,29 @@ def test_a_full_room_is_told_at_once_and_the_connection_stays(served: Served, bo
         served.room.working = 0
         assert client.asked(client.request(body))[0] == 200
     assert (count(served, 503), count(served, 200)) == (1.0, 1.0)
+
+
+def test_an_answer_is_one_write_after_leave_to_send_its_body(world: World, body: bytes) -> None:
+    written: list[bytes] = []
+    for served in serving(world, written=written):
+        with served.client(Expect="100-continue") as client:
+            head, _, _ = client.request(body).partition(b"\r\n\r\n")
+            client.socket.sendall(head + b"\r\n\r\n")
+            assert client.socket.recv(65_536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            assert client.asked(body)[0] == 200
+        with served.client() as client:
+            assert client.asked(client.request(body))[0] == 200
+            assert client.asked(client.request(b"", "GET /nowhere HTTP/1.1"))[0] == 404
+    leave, *answers = written
+    assert leave == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert [answer[9:12] for answer in answers] == [b"200", b"200", b"404"]
+    assert all(answer.endswith(b"}") for answer in answers)
+
+
+def test_the_head_alone_is_sent_where_it_is_all(served: Served) -> None:
+    with served.client() as client:
+        client.socket.sendall(client.request(b"", "HEAD /openapi.json HTTP/1.1"))
+        assert client.socket.recv(65_536).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
 async def asked_of_the_application(gateway: Gateway, body: bytes, headers: dict[str, str]) -> httpx.Response:

@@ -5,9 +5,11 @@ from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
+from scipy.stats import kstest
 
 from contracts.records import FeatureRead, PredictionRecord
 from contracts.system import Columns, Evidence, System
+from services.gateway.draws import generator
 from services.gateway.predict import named
 from tests.unit.gateway.conftest import NOW, World
 
@@ -101,11 +103,19 @@ async def test_the_same_prediction_id_explores_the_same(world: World) -> None:
         answer = (await client.post(PREDICTIONS, json=world.request())).json()
     (record,) = world.logged()
     request = world.system.task.request.model_validate(record.request)
-    random = np.random.default_rng(int(answer["prediction_id"], 16))
+    random = generator(answer["prediction_id"])
     evidence = Evidence(record.rows, named(world.system, record.features), record.scores)
     again = world.system.serving.respond(request, evidence, random)
     assert again.result.model_dump(mode="json") == answer["result"]
     assert again.propensity.tolist() == record.propensity.tolist()
+
+
+def test_other_ids_draw_evenly_and_apart() -> None:
+    """Also those that differ in little: every draw of a decision hangs on its id alone."""
+    ids = [f"{number:032x}" for number in range(20_000)]
+    first = np.array([generator(each).random() for each in ids])
+    assert kstest(first, "uniform").pvalue > 0.001
+    assert abs(np.corrcoef(first[:-1], first[1:])[0, 1]) < 0.03
 
 
 async def test_a_broken_system_is_shown_with_what_to_mend_and_hurts_no_other(world: World) -> None:
