@@ -1,4 +1,5 @@
-"""Overload and soak: Flywheel alone, as the serving benchmark starts it, with more than it can answer, and for long."""
+"""Overload and soak: Flywheel and the floor, as the serving benchmark starts them, one after the other, with more than
+they can answer, and for long. The floor refuses nothing: what it loses is what refusing is for."""
 
 import io
 import threading
@@ -16,7 +17,7 @@ from benchmarks.overload import figures
 from benchmarks.overload.arrivals import Answers, answered
 from benchmarks.overload.sampler import Sampled, sampled, sampling
 from benchmarks.serving import campaign, data, usage
-from benchmarks.serving.contenders import FLYWHEEL, PREPARE, stack
+from benchmarks.serving.contenders import BESIDE, FLOOR, FLYWHEEL, PREPARE, stack
 from benchmarks.serving.data import Sizes
 from benchmarks.serving.ranking import SYSTEM, SYSTEMS
 from benchmarks.serving.runs import CLOSED, WARM_UP, Bench
@@ -74,13 +75,16 @@ class Campaign:
         with stack(self._settings, PREPARE), redirect_stdout(io.StringIO()):
             data.prepare(self._settings, self._plan.sizes)
         found: dict[str, Any] = {}
-        with stack(self._settings, FLYWHEEL.name) as running:
-            bench = Bench(FLYWHEEL, self._settings, running)
+        with stack(self._settings, BESIDE) as running:
+            bench, floor = (Bench(each, self._settings, running) for each in (FLYWHEEL, FLOOR))
             campaign.wait_for_champion(self._settings)
             if "overload" in parts:
-                found["overload"] = {n: self._overload(bench, running, n) for n in self._plan.candidates}
+                found["overload"] = {
+                    n: self._overload(bench, running, n) | {"floor": self._unguarded(floor, n)}
+                    for n in self._plan.candidates
+                }
             if "soak" in parts:
-                found["soak"] = self._soak(bench, running)
+                found["soak"] = self._soak(bench, running) | {"floor": self._soak(floor, running)}
         return {part: {"about": origin, **campaign.plain({"found": each})} for part, each in found.items()}
 
     def _overload(self, bench: Bench, running: Stack, candidates: int) -> dict[str, Any]:
@@ -99,13 +103,23 @@ class Campaign:
             "after": figures.percentile(after.waited[after.due - after.due.min() >= plan.calm * 2 / 3], 99),
         }
 
+    def _unguarded(self, floor: Bench, candidates: int) -> dict[str, Any]:
+        """The floor's saturation, and the same shares of it in the open form."""
+        bodies, plan = data.bodies(self._settings, self._plan.sizes, candidates), self._plan
+        saturation = self._saturation(floor, bodies)
+        points = [
+            self._told(share, self._put(floor, bodies, share * saturation, plan.seconds), FLOOR.title)
+            for share in plan.shares
+        ]
+        return {"saturation": saturation, "points": points}
+
     def _point(self, bench: Bench, running: Stack, bodies: Path, load: tuple[float, float]) -> dict[str, Any]:
         """A share of saturation, until its log is recorded."""
         share, saturation = load
         with remembered(running) as memory:
             answers = self._put(bench, bodies, share * saturation, self._plan.seconds)
             bench.wait_for_the_log()
-        return self._told(share, answers, memory)
+        return self._told(share, answers) | {"memory": memory}
 
     def _overwhelmed(
         self, bench: Bench, running: Stack, bodies: Path, saturation: float
@@ -116,22 +130,22 @@ class Campaign:
             answers = self._put(bench, bodies, share * saturation, self._plan.seconds)
             after = self._put(bench, bodies, CALM_SHARE * saturation, self._plan.calm)
             bench.wait_for_the_log()
-        return self._told(share, answers, memory), after
+        return self._told(share, answers) | {"memory": memory}, after
 
-    def _told(self, share: float, answers: Answers, memory: dict[str, Any]) -> dict[str, Any]:
+    def _told(self, share: float, answers: Answers, title: str = FLYWHEEL.title) -> dict[str, Any]:
         deadline = SYSTEM.requirements.deadline.total_seconds()
         point = figures.goodput(answers, self._plan.seconds, deadline)
-        self._say(f"{share:g}× saturation: {point}")
-        return {"share": share, **asdict(point), "memory": memory}
+        self._say(f"{title}, {share:g}× saturation: {point}")
+        return {"share": share, **asdict(point)}
 
     def _soak(self, bench: Bench, running: Stack) -> dict[str, Any]:
         """A calm load for long: slopes of memory and latency, and every stall with what each process did."""
         plan, candidates = self._plan, 1 if self._plan.quick else SOAKED
         bodies = data.bodies(self._settings, plan.sizes, candidates)
         rate = CALM_SHARE * self._saturation(bench, bodies)
-        pids = {one.name: one.pid for one in running.states() if one.pid}
+        pids = {one.name: one.pid for one in running.states() if one.pid and one.name in bench.contender.parts}
         samples = self._folder / "samples.npz"
-        with remembered(running, plan.window / 2) as memory, sampling(pids, plan.soak, samples):
+        with remembered(running, bench.contender.parts, plan.window / 2) as memory, sampling(pids, plan.soak, samples):
             answers = self._put(bench, bodies, rate, plan.soak)
         slopes = {
             f"p{share}": self._slope(figures.windows(answers.due, answers.waited, plan.window, share), plan.window)
@@ -175,7 +189,8 @@ class Campaign:
         bench.run(bench.load(bodies, WARM_UP, None, CLOSED))
         rate = bench.run(bench.load(bodies, self._plan.seconds, None, CLOSED)).found.rate
         if not rate:
-            raise Unavailable("Flywheel answered none of the requests; leave the machine to the benchmark.")
+            title = bench.contender.title
+            raise Unavailable(f"{title} answered none of the requests; leave the machine to the benchmark.")
         return rate
 
     def _put(self, bench: Bench, bodies: Path, rate: float, seconds: float) -> Answers:
@@ -184,16 +199,16 @@ class Campaign:
 
 
 @contextmanager
-def remembered(running: Stack, every: float = 0.5) -> Iterator[dict[str, Any]]:
+def remembered(running: Stack, parts: tuple[str, ...] = FLYWHEEL.parts, every: float = 0.5) -> Iterator[dict[str, Any]]:
     """Resident megabytes of each part, before, at their peak and after, and as a series; whole after the context."""
     found: dict[str, Any] = {}
-    series: list[dict[str, float]] = [usage.resident(running, FLYWHEEL.parts)]
+    series: list[dict[str, float]] = [usage.resident(running, parts)]
     done = threading.Event()
 
     def look() -> None:
         due = time.monotonic() + every
         while not done.wait(max(0.0, due - time.monotonic())):
-            series.append(usage.resident(running, FLYWHEEL.parts))
+            series.append(usage.resident(running, parts))
             due += every
 
     watcher = threading.Thread(target=look)
@@ -203,7 +218,7 @@ def remembered(running: Stack, every: float = 0.5) -> Iterator[dict[str, Any]]:
     finally:
         done.set()
         watcher.join()
-    last = usage.resident(running, FLYWHEEL.parts)
-    for name in FLYWHEEL.parts:
+    last = usage.resident(running, parts)
+    for name in parts:
         values = [one[name] for one in series]
         found[name] = {"before": values[0], "peak": max(*values, last[name]), "after": last[name], "series": values}

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchmarks.serving.contenders import FLYWHEEL
+from benchmarks.serving.contenders import FLOOR, FLYWHEEL
 from benchmarks.serving.report import figure
 from benchmarks.tables import markdown
 
@@ -47,6 +47,30 @@ def rates(found: Results) -> str:
     return markdown((*heading, *refused), rows)
 
 
+def beside(found: Results) -> str:
+    """Goodput at the largest share, of Flywheel and of the floor, which refuses nothing."""
+    heading = (
+        "candidates",
+        "contender",
+        "saturation, req/s",
+        "goodput at its peak",
+        "goodput at {}",
+        "of its peak",
+        "p99 ms",
+    )
+    rows, largest = [], ""
+    for candidates, each in found.items():
+        for title, points, saturation in (
+            (FLYWHEEL.title, each["points"], each["saturation"]),
+            (FLOOR.title, each["floor"]["points"], each["floor"]["saturation"]),
+        ):
+            peak, last = max(point["good"] for point in points), points[-1]
+            largest = f"{last['share']:g}×"
+            told = (figure(saturation), figure(peak), figure(last["good"]), f"{last['good'] / peak:.0%}")
+            rows.append([candidates, title, *told, figure(last["p99"])])
+    return markdown(tuple(one.format(largest) for one in heading), rows)
+
+
 def memory(found: Results) -> str:
     """Resident megabytes of each process around each load: before, peak, and when its log was recorded."""
     rows = [
@@ -87,11 +111,20 @@ def targets(found: Results) -> str:
 
 def soak(found: Results) -> str:
     """Ten minutes of a calm load: slopes with their 95% intervals."""
+    rows = [[title, *_soaked(each)] for title, each in ((FLYWHEEL.title, found), (FLOOR.title, found["floor"]))]
+    heading = (
+        "answers",
+        "a second",
+        "not answered",
+        "p50 ms",
+        "p99 ms",
+        "longest ms",
+        "over 50 ms",
+        "stalls",
+        "slow in",
+    )
     lines = [
-        f"{found['answers']:,} answers at {figure(found['rate'])} a second, {found['candidates']} candidates each; "
-        f"{found['not_answered']:,} requests were not answered. p50 {figure(found['p50'])} ms, "
-        f"p99 {figure(found['p99'])} ms, longest {figure(found['longest'])} ms; "
-        f"{found['late']:,} answers took over 50 ms, in {found['stalls']} stalls.",
+        markdown(("contender", *heading), rows),
         "",
         markdown(("slope", "a minute", "95% interval", "shows growth", "in the second half"), _slopes(found)),
     ]
@@ -114,9 +147,25 @@ def stalls(found: Results) -> str:
         ]
         for one in found["worst"]
     ]
-    slow = sum(one is not None and one >= SLOW for one in found["slow_in_stalls"])
-    told = f"In {slow} of {found['stalls']} stalls the same work took {SLOW:g} times as long as usual, or more."
+    told = f"In {_slow(found)} of {found['stalls']} stalls the same work took {SLOW:g} times as long as usual, or more."
     return markdown(("at s", "longest ms", "answers", *names, "same work takes"), rows) + f"\n\n{told}"
+
+
+def _soaked(found: Results) -> list[str]:
+    counts, milliseconds = ("late", "stalls"), ("p50", "p99", "longest")
+    return [
+        f"{found['answers']:,}",
+        figure(found["rate"]),
+        f"{found['not_answered']:,}",
+        *(figure(found[name]) for name in milliseconds),
+        *(f"{found[name]:,}" for name in counts),
+        str(_slow(found)),
+    ]
+
+
+def _slow(found: Results) -> int:
+    """In how many stalls the machine itself was slow."""
+    return sum(one is not None and one >= SLOW for one in found["slow_in_stalls"])
 
 
 def _slopes(found: Results) -> list[list[str]]:
@@ -150,6 +199,7 @@ OPTIONS = {"overload": "", "soak": " --soak"}
 TABLES: Mapping[str, tuple[str, Callable[[Results], str]]] = {
     "overload-targets": ("overload", targets),
     "overload-rates": ("overload", rates),
+    "overload-beside": ("overload", beside),
     "overload-memory": ("overload", memory),
     "overload-soak": ("soak", soak),
     "overload-stalls": ("soak", stalls),

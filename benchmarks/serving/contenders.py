@@ -11,7 +11,8 @@ from infra.components import PYTHON, Component, component
 from infra.settings import Settings
 from infra.stack import Stack
 
-PREPARE, ALL = "prepare", "all"  # what is up while the stores are filled, and while contenders take turns
+PREPARE = "prepare"  # what is up while the stores are filled …
+ALL, BESIDE = "all", "beside"  # … while contenders take turns, and while Flywheel and the floor do
 FLOOR_LOG = "floor-log"
 
 
@@ -43,8 +44,8 @@ CONTENDERS = (USUAL, FLOOR, FLYWHEEL)
 
 @contextmanager
 def stack(settings: Settings, name: str) -> Iterator[Stack]:
-    """The processes of Flywheel (or `PREPARE`, or `ALL`): up and healthy within the context, gone after it, also where
-    it is interrupted while they start."""
+    """The processes of Flywheel (or `PREPARE`, `ALL`, `BESIDE`): up and healthy within the context, gone after it, also
+    where it is interrupted while they start."""
     made = Stack(settings, (sys.executable, "-m", "benchmarks.serving.supervisor", name))
     try:
         with made:
@@ -57,7 +58,8 @@ def components_of(name: str, settings: Settings) -> tuple[Component, ...]:
     """What the supervisor starts. Flywheel's model comes from MLflow, which its serving asks each second; what no
     request touches (flows, Prefect, the pages) is left out."""
     made = tuple(component(settings, one) for one in STORES.get(name, ("redis",)))
-    return (*made, _usual(settings), _floor_log(settings), _floor(settings)) if name == ALL else made
+    floor = (_floor_log(settings), _floor(settings)) if name in (ALL, BESIDE) else ()
+    return (*made, *((_usual(settings),) if name == ALL else ()), *floor)
 
 
 def floor_settings(settings: Settings) -> Settings:
@@ -101,4 +103,9 @@ def _floor(settings: Settings) -> Component:
 
 
 STACK = ("redis", "mlflow", "serving", "gateway", "recorder")
-STORES: Mapping[str, tuple[str, ...]] = {PREPARE: ("redis", "mlflow"), FLYWHEEL.name: STACK, ALL: STACK}
+STORES: Mapping[str, tuple[str, ...]] = {
+    PREPARE: ("redis", "mlflow"),
+    FLYWHEEL.name: STACK,
+    ALL: STACK,
+    BESIDE: STACK,
+}

@@ -5,11 +5,11 @@ that are let in. Here one is a few look-ups and one write; elsewhere it would be
 What decides is the same guard, and only what it refuses is answered here.
 """
 
-from asyncio import Event
+from asyncio import Event, Transport
 from collections.abc import Callable
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from services.gateway.asked import predictions_path
 from services.gateway.guard import EXPECTED, Guard
@@ -17,20 +17,23 @@ from services.gateway.metrics import Metrics
 from services.gateway.problems import Refusal
 
 ENDPOINT = "predictions"
+CONTINUE = b"HTTP/1.1 100 "
 
 
 class Together:
     """A connection as one answer writes to it: its head waits for the first of its body, which comes at once after it,
-    and goes out with it. Two writes would be two packets, each of which wakes the client."""
+    and goes out with it. Two writes would be two packets, each of which wakes the client.
 
-    def __init__(self, cycle: RequestResponseCycle) -> None:
-        self._cycle, self._transport = cycle, cycle.transport
-        self._head: bytes | None = None if cycle.scope["method"] != "HEAD" else b""  # to HEAD nothing follows
-        self.close, self.is_closing = self._transport.close, self._transport.is_closing
+    It knows nothing of the answer that holds it: two that hold each other are garbage that only a collection frees."""
+
+    def __init__(self, transport: Transport, method: str) -> None:
+        self._transport = transport
+        self._head: bytes | None = None if method != "HEAD" else b""  # to HEAD nothing follows
+        self.close, self.is_closing = transport.close, transport.is_closing
 
     def write(self, data: bytes) -> None:
-        """Hold the head; what follows goes out, as does what comes before it (“100 Continue”)."""
-        if self._cycle.response_started and self._head is None:
+        """Hold the head; what follows goes out, as does the leave to send a body, which comes before it."""
+        if self._head is None and not data.startswith(CONTINUE):
             self._head = data
             return
         if self._head:
@@ -68,7 +71,8 @@ class Door(HttpToolsProtocol):
         before = self.cycle
         super().on_headers_complete()
         if self.cycle is not before:
-            self.cycle.transport = Together(self.cycle)  # type: ignore[assignment]  # all that a cycle asks of it
+            together = Together(self.transport, self.scope["method"])
+            self.cycle.transport = together  # type: ignore[assignment]  # all that a cycle asks of it
 
     def _asked(self) -> str | None:
         """The system whose prediction is asked for, where nothing speaks against an answer right now."""

@@ -144,10 +144,12 @@ def test_the_tables_tell_a_target_that_was_missed() -> None:
         {**point, "share": share, "good": good, "refused_p99": refused, "without_retry": 0}
         for share, good, refused in ((1.0, 10.0, None), (3.0, 8.0, 12.0))
     ]
-    found = {"100": {"points": points, "before": 5.0, "recovered": None}}
+    floor = {"saturation": 40.0, "points": [{**points[0], "good": 20.0}, {**points[1], "good": 1.0}]}
+    found = {"100": {"saturation": 10.0, "points": points, "before": 5.0, "recovered": None, "floor": floor}}
     made = report.tables({"overload": json.loads(json.dumps({"found": found}))})
     assert made["overload-targets"].count("**no**") == 3
     assert "80%" in made["overload-targets"]
+    assert "| floor | 40.0 | 20.0 | 1.00 | 5% |" in made["overload-beside"]
     assert made["overload-soak"].startswith("Not measured yet: `python -m benchmarks.overload --soak`")
 
 

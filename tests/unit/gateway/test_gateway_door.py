@@ -15,6 +15,7 @@ import httpx
 import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from services.gateway.app import Gateway, build
 from services.gateway.door import Door
@@ -173,6 +174,20 @@ def test_an_answer_is_one_write_after_leave_to_send_its_body(world: World, body:
     assert leave == b"HTTP/1.1 100 Continue\r\n\r\n"
     assert [answer[9:12] for answer in answers] == [b"200", b"200", b"404"]
     assert all(answer.endswith(b"}") for answer in answers)
+
+
+def test_an_answer_leaves_no_garbage(served: Served, body: bytes) -> None:
+    """Of each request there is nothing left but on the connection, without a collection."""
+    with served.client() as client:
+        assert client.asked(client.request(body))[0] == 200
+        gc.collect()
+        gc.disable()
+        try:
+            assert {client.asked(client.request(body))[0] for _ in range(20)} == {200}
+            left = [each for each in gc.get_objects() if isinstance(each, RequestResponseCycle)]
+        finally:
+            gc.enable()
+    assert len(left) <= 2  # the last one, and perhaps the one whose task is just ending
 
 
 def test_the_head_alone_is_sent_where_it_is_all(served: Served) -> None:
