@@ -7,6 +7,7 @@ What decides is the same guard, and only what it refuses is answered here.
 
 from asyncio import Event, Transport
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -89,10 +90,22 @@ class Door(HttpToolsProtocol):
 
     def _refuse(self, system: str, refusal: Refusal) -> None:
         content = refusal.content()
-        headers = {"content-type": "application/json", "content-length": str(len(content)), **refusal.headers}
-        lines = [f"{name.lower()}: {value}\r\n".encode("latin-1") for name, value in headers.items()]
-        usual = [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
-        self.transport.write(b"".join([STATUS_LINE[refusal.status], *usual, *lines, b"\r\n", content]))
+        own = _lines(refusal.status, tuple(refusal.headers.items()))
+        usual = _usual(tuple(self.server_state.default_headers))
+        self.transport.write(b"%b%bcontent-length: %d\r\n\r\n%b" % (own, usual, len(content), content))
         self._metrics.requests_of(ENDPOINT, system, str(refusal.status)).inc()
         self.cycle = Answered()  # type: ignore[assignment]  # all that uvicorn asks of one that is answered
         self.on_response_complete()
+
+
+@lru_cache(maxsize=64)
+def _lines(status: int, headers: tuple[tuple[str, str], ...]) -> bytes:
+    """The first lines of a refusal: many are alike."""
+    lines = [f"{name.lower()}: {value}\r\n" for name, value in (("content-type", "application/json"), *headers)]
+    return bytes(STATUS_LINE[status]) + "".join(lines).encode("latin-1")
+
+
+@lru_cache(maxsize=4)
+def _usual(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """The lines that uvicorn gives each answer; they change with the second."""
+    return b"".join([b"%b: %b\r\n" % header for header in headers])

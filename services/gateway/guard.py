@@ -6,7 +6,7 @@ Of predictions, no more are let in than can be made in time; the rest is told at
 
 import asyncio
 import hmac
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection
 from contextlib import nullcontext
 from time import monotonic
@@ -36,6 +36,7 @@ class Guard:
         self, app: ASGIApp, key: str, rate: float, most_in_flight: int = MOST_IN_FLIGHT, systems: Collection[str] = ()
     ) -> None:
         self.app, self.key, self.rate = app, key.encode(), rate
+        self._usual_key = b"Bearer " + self.key
         self.systems = frozenset(systems)
         self.buckets = {name: TokenBucket(rate) for name in ("", *systems)}  # "": what is asked of no system
         self.crowd = Crowd(most_in_flight)
@@ -48,8 +49,9 @@ class Guard:
         system = self._system(scope["path"])
         if scope.pop(EXPECTED, False):
             self.crowd.room(system).expected -= 1
-        self._check_key(Headers(scope=scope).get("authorization", ""))
-        self._check_rate(system, self.buckets[system].take())
+        authorization = Headers(scope=scope).get("authorization", "")
+        if refusal := self._stranger(authorization) or self._too_fast(system, self.buckets[system].take()):
+            raise refusal
         group = system if scope["path"].endswith(PREDICTIONS) else ""  # an outcome costs little, and many come at once
         beside = self.crowd.check(group)
         with self.crowd.place(group):
@@ -61,37 +63,44 @@ class Guard:
                     await self.app(scope, visit.receive, send)
 
     def turned_away(self, system: str, authorization: str) -> Refusal | None:
-        """Why a prediction of the system may not come in, if so; else it is expected, with `EXPECTED` in its scope."""
-        try:
-            self._check_key(authorization)
-            self._check_rate(system, self.buckets[system].wait())
-            self.crowd.check(system)
-        except Refusal as refusal:
-            return refusal.with_traceback(None)  # its frames hold it: garbage that only a collection frees
-        self.crowd.room(system).expected += 1  # others of this turn are to know of it
-        return None
+        """Why a prediction of the system may not come in, if so; else it is expected, with `EXPECTED` in its scope.
+
+        The refusal is given, not raised: frames hold an error that hold it, garbage that only a collection frees.
+        """
+        refusal = (
+            self._stranger(authorization)
+            or self._too_fast(system, self.buckets[system].wait())
+            or self.crowd.refusal(system, self.crowd.beside(system))
+        )
+        if refusal is None:
+            self.crowd.room(system).expected += 1  # others of this turn are to know of it
+        return refusal
 
     def _system(self, path: str) -> str:
         """The system that is asked; a client's own words are never remembered."""
         name = system_of(path)
         return name if name in self.systems else ""
 
-    def _check_key(self, authorization: str) -> None:
+    def _stranger(self, authorization: str) -> Refusal | None:
+        if hmac.compare_digest(authorization.encode(), self._usual_key):  # as nearly all write it
+            return None
         scheme, _, given = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self.key):
-            raise Refusal(
-                401,
-                "unauthorized",
-                "The Authorization header is missing or its key is not this stack's; `flywheel key` prints the key.",
-                "Authorization",
-            ).with_headers(WWW_Authenticate="Bearer")
+        if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self.key):
+            return None
+        return Refusal(
+            401,
+            "unauthorized",
+            "The Authorization header is missing or its key is not this stack's; `flywheel key` prints the key.",
+            "Authorization",
+        ).with_headers(WWW_Authenticate="Bearer")
 
-    def _check_rate(self, system: str, wait: int) -> None:
-        if wait:
-            asked = f" for {system}" if system else ""
-            raise Refusal(
-                429, "rate_limited", f"More than {self.rate:g} requests a second came from this key{asked}; slow down."
-            ).with_headers(Retry_After=str(wait))
+    def _too_fast(self, system: str, wait: int) -> Refusal | None:
+        if not wait:
+            return None
+        asked = f" for {system}" if system else ""
+        return Refusal(
+            429, "rate_limited", f"More than {self.rate:g} requests a second came from this key{asked}; slow down."
+        ).with_headers(Retry_After=str(wait))
 
 
 class Visit:
@@ -144,12 +153,12 @@ class Crowd:
         self.most = most
         self.inside: Counter[str] = Counter()
         self._asked: dict[str, float] = {}
-        self._turns: dict[str, asyncio.Semaphore] = {}
-        self._rooms: dict[str, Room] = {}
+        self._turns: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(AT_ONCE))
+        self._rooms: dict[str, Room] = defaultdict(Room)
 
     def room(self, system: str) -> Room:
         """For a system's predictions at work."""
-        return self._rooms.setdefault(system, Room())
+        return self._rooms[system]
 
     def place(self, system: str) -> "Place":
         """One more in flight, within the context."""
@@ -157,26 +166,35 @@ class Crowd:
 
     def turn(self, system: str) -> asyncio.Semaphore:
         """What a system's predictions wait for in line while others are asked, too."""
-        return self._turns.setdefault(system, asyncio.Semaphore(AT_ONCE))
+        return self._turns[system]
 
     def check(self, system: str) -> bool:
         """Whether the system is asked beside others; a Refusal when there are too many for one more."""
-        now, own = monotonic(), self.inside[system]
-        self._asked[system] = now
-        beside = bool(system) and self._others(system, now)
+        beside = self.beside(system)
+        if refusal := self.refusal(system, beside):
+            raise refusal
+        return beside
+
+    def beside(self, system: str) -> bool:
+        """Whether the system, which is asked now, is asked beside others."""
+        now = self._asked[system] = monotonic()
+        return bool(system) and self._others(system, now)
+
+    def refusal(self, system: str, beside: bool) -> Refusal | None:
+        """Why there is no room for one more, if so."""
         if (total := self.inside.total()) >= self.most:
-            raise Refusal(503, "overloaded", f"The gateway is answering {total} requests already; try later.")
+            return Refusal(503, "overloaded", f"The gateway is answering {total} requests already; try later.")
         if system and (room := self.room(system)).full:
-            raise Refusal(
+            return Refusal(
                 503,
                 "overloaded",
                 f"The gateway is making {room.working} predictions of {system}, as many as it can in time; try later.",
             )
-        if beside and own >= BESIDE_OTHERS:
-            raise Refusal(
+        if beside and (own := self.inside[system]) >= BESIDE_OTHERS:
+            return Refusal(
                 503, "overloaded", f"The gateway is making {own} predictions of {system} beside others'; try later."
             )
-        return beside
+        return None
 
     def _others(self, system: str, now: float) -> bool:
         """Whether another system is asked, too."""

@@ -190,4 +190,6 @@ class Breakers:
     def of(self, system: str) -> Breaker:
         """The breaker for a system's calls."""
         key = system if self._each else ""
-        return self._all.setdefault(key, Breaker(f"{self._name} of {system}" if self._each else self._name))
+        if (breaker := self._all.get(key)) is None:
+            breaker = self._all[key] = Breaker(f"{self._name} of {system}" if self._each else self._name)
+        return breaker
