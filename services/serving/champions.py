@@ -138,9 +138,16 @@ class Champions:
                 self._record(self._recovered(last))
 
     def run(self) -> None:
-        """Poll until `stop`; the body of the thread."""
-        while not self._stopping.wait(POLL_SECONDS):
-            self.poll()
+        """Ask for one system after the other, for each once in `POLL_SECONDS`, until `stop`; the body of the thread.
+
+        Spread out: an answer of the registry takes milliseconds in which scores wait for the interpreter, and those of
+        all systems at once would take the sum of them from the same request.
+        """
+        turn = 0
+        while not self._stopping.wait(POLL_SECONDS / max(1, len(names := self._names()))):
+            if names:
+                self.follow(names[turn % len(names)])
+                turn += 1
 
     def run_catalogue(self) -> None:
         """Tell the stage ones what is published, until `stop`; the body of another thread."""
@@ -159,17 +166,21 @@ class Champions:
     def poll(self) -> None:
         """Ask the registry for every system's champion and follow it; what fails is in the standing and counted."""
         for system in self._names():
-            standing = _without_old(self._standings.get(system) or Standing(system))
-            try:
-                followed = self._follow(standing)
-            except Unavailable as error:
-                followed = replace(standing, error=str(error))
-                self._metrics.registry_up.set(0)
-            except Exception as error:  # the thread must outlive whatever one system does to it
-                logger.exception("The champion of %s could not be followed.", system)
-                followed = replace(standing, error=f"{type(error).__name__}: {error}")
-                self._metrics.refusals.labels(system).inc()
-            self._record(followed)
+            self.follow(system)
+
+    def follow(self, system: str) -> None:
+        """Ask the registry for one system's champion and follow it."""
+        standing = _without_old(self._standings.get(system) or Standing(system))
+        try:
+            followed = self._follow(standing)
+        except Unavailable as error:
+            followed = replace(standing, error=str(error))
+            self._metrics.registry_up.set(0)
+        except Exception as error:  # the thread must outlive whatever one system does to it
+            logger.exception("The champion of %s could not be followed.", system)
+            followed = replace(standing, error=f"{type(error).__name__}: {error}")
+            self._metrics.refusals.labels(system).inc()
+        self._record(followed)
 
     def _follow(self, standing: Standing) -> Standing:
         champion = self._source.resolve(standing.system, CHAMPION)

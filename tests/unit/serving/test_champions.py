@@ -12,7 +12,7 @@ from contracts.records import ModelVersion
 from infra.clock import ManualClock
 from infra.memory_registry import MemoryRegistry
 from infra.model_cache import ModelCache
-from services.serving.champions import Champions, Standing
+from services.serving.champions import POLL_SECONDS, Champions, Standing
 from services.serving.metrics import ServingMetrics
 from tests.unit.serving.onnx_models import NAMES, onnx, rows, stage_ones, truth
 
@@ -24,8 +24,10 @@ class Registry(MemoryRegistry):
         super().__init__()
         self.down = False
         self.fetched = 0
+        self.resolved: list[str] = []
 
     def resolve(self, system: str, alias: str) -> ModelVersion | None:
+        self.resolved.append(system)
         if self.down:
             raise Unavailable("MLflow cannot be reached.")
         return super().resolve(system, alias)
@@ -169,6 +171,20 @@ def test_one_system_that_fails_keeps_no_other_from_its_champion(world: World) ->
     world.champions.poll()
     assert world.champions.score("tiny", rows(1)).model_version == "1"
     assert "KeyError" in (world.champions.standings()[0].error or "")
+
+
+def test_the_registry_is_asked_for_one_system_after_the_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for all at once: each answer takes the interpreter from the scores for a while."""
+    pauses: list[float] = []
+
+    def wait(seconds: float) -> bool:
+        pauses.append(seconds)
+        return len(pauses) > 5
+
+    monkeypatch.setattr(world.champions._stopping, "wait", wait)
+    world.champions.run()
+    assert world.registry.resolved == ["other", "tiny", "other", "tiny", "other"]
+    assert set(pauses) == {POLL_SECONDS / 2}
 
 
 def test_old_copies_go_and_the_champions_stays(world: World) -> None:
