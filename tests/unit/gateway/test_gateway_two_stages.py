@@ -9,6 +9,7 @@ import httpx
 import numpy as np
 import pytest
 
+from contracts.errors import Unavailable
 from contracts.records import Candidates, Scored
 from contracts.system import Columns, Decision, Evidence, Matrix, Retrieval
 from services.gateway.app import build
@@ -69,6 +70,13 @@ class Forgetful:
     async def score(self, system: str, features: Matrix, *options: Any) -> Scored:
         scored: Scored = await self.inner.score(system, features, *options)
         return scored
+
+
+class Time:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 class Slow(Forgetful):
@@ -140,6 +148,33 @@ async def test_a_stage_one_too_slow_for_any_request_has_candidates_stand_in_once
     assert refused.status_code == 503
     assert answer.status_code == 200
     assert "candidates: unavailable" in answer.json()["degraded"]
+
+
+async def test_standing_candidates_are_asked_for_each_second_until_they_come_then_each_minute(
+    staged: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform, system = staged.platform(), staged.catalogue.find("ad_click")
+    standby, retrieval = platform.standby, system.model.retrieval
+    assert retrieval is not None
+    time, asked = Time(), 0
+
+    class Late(Forgetful):
+        async def retrieve(self, *of: Any) -> Candidates:
+            nonlocal asked
+            asked += 1
+            if asked == 1:
+                raise Unavailable("Not yet.")
+            return await super().retrieve(*of)
+
+    monkeypatch.setattr("services.gateway.standby.monotonic", time)
+    standby._scorer = Late(platform.scorer)
+    counts = []
+    for time.now in (0.0, 0.5, 1.1, 2.2, 30.0, 61.2):
+        standby.refresh(system, retrieval)
+        await standby.refreshed()
+        counts.append(asked)
+    assert counts == [1, 1, 2, 2, 2, 3]
+    assert set(standby.rows(system)["user_id"]) == {"nobody"}
 
 
 async def test_without_stage_one_ever_there_is_no_answer(staged: World) -> None:
